@@ -1,0 +1,2 @@
+ALTER TABLE run_log DROP COLUMN limits;
+ALTER TABLE task DROP COLUMN limits;

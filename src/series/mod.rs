@@ -1,0 +1,14 @@
+//! Series: the numbers in a return value, and what is odd about one of them.
+//!
+//! Owns which parts of a value are points of which series ([`observe`]) and how a point is judged ([`judge`]). Pure: no clock, no
+//! SQL. In the flow it stands between what `run()` returned and the rows of `observation`.
+
+mod number;
+
+mod observe;
+
+mod judge;
+
+pub use judge::{Judgement, Past, judge};
+pub use number::{is_storable, parse_number};
+pub use observe::{Kind, MAX_NAME_CHARACTERS, MAX_POINTS, MAX_SERIES, Observation, Observed, observe};

@@ -1,0 +1,1 @@
+SELECT outcome, detail FROM drop_partition($1, $2);

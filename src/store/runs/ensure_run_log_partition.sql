@@ -1,0 +1,1 @@
+SELECT ensure_run_log_partition($1);

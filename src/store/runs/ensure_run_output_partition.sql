@@ -1,0 +1,1 @@
+SELECT ensure_run_output_partition($1);

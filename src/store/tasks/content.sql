@@ -1,0 +1,2 @@
+-- The bytes of one version.
+SELECT content FROM script_version WHERE sha256 = $1;

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs every suite, also after one of them failed, and ends with one line about all of them.
+
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+
+# A test must not find the settings of the dropcron that the person who runs it has.
+unset DATABASE_URL
+for variable in "${!DROPCRON_@}"; do
+    [[ $variable == DROPCRON_TEST_* ]] || unset "$variable"
+done
+export PYTHONDONTWRITEBYTECODE=1
+
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+counts=()
+failed=()
+skipped=0
+
+main() {
+    suite Rust cargo test --locked
+    suite shim python3 -m unittest discover -s runner_shim
+    suite sample python3 -m unittest discover -s tests/samples
+    summary
+}
+
+suite() {
+    local name=$1
+    shift
+    echo "== $*"
+    "$@" 2>&1 | tee "$output" || failed+=("$name")
+    counts+=("$(count 's/^test result:.* \([0-9]*\) passed.*/\1/p; s/^Ran \([0-9]*\) tests\{0,1\} in .*/\1/p') $name")
+    skipped=$((skipped + $(count 's/^test result:.* \([0-9]*\) ignored.*/\1/p; s/.*skipped=\([0-9]*\).*/\1/p')))
+}
+
+# The sum of the numbers that a sed script prints.
+count() {
+    sed -n "$1" "$output" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+summary() {
+    local ran
+    ran=$(IFS=,; echo "${counts[*]}")
+    if [[ ${#failed[@]} -gt 0 ]]; then
+        echo "make test: FAILED in: ${failed[*]} (after $SECONDS s)"
+        exit 1
+    fi
+    echo "make test: passed: ${ran//,/, } tests, $skipped skipped, in $SECONDS s"
+}
+
+main

@@ -46,6 +46,26 @@ pub const VARIABLES: &[Variable] = &[
         "Interpreter of the scripts",
     ),
     variable(
+        "DROPCRON_UV",
+        "uv on PATH",
+        "The program uv, which installs the packages that scripts ask for",
+    ),
+    variable(
+        "DROPCRON_ONLY_BINARY",
+        "0; 1 with DROPCRON_RUN_AS",
+        "`1` installs wheels only: no package's code runs while it is installed",
+    ),
+    variable(
+        "DROPCRON_PYTHON_DOWNLOADS",
+        "0",
+        "`1` lets uv fetch an interpreter where no installed one fits a script",
+    ),
+    variable(
+        "DROPCRON_BUILD_TIMEOUT",
+        "15m",
+        "How long resolving, or installing, the packages of a script may take",
+    ),
+    variable(
         "DROPCRON_DEFAULT_TIMEOUT",
         "24h",
         "Time limit of tasks whose header names none; `none` turns it off",
@@ -170,6 +190,11 @@ impl Environment {
         self.0.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty())
     }
 
+    /// All variables.
+    pub fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        self.0.iter().map(|(name, value)| (name.clone(), value.clone()))
+    }
+
     fn text(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.clone().into_string().map(Some).map_err(|value| ConfigError {
@@ -197,6 +222,14 @@ pub struct Config {
     pub timezone: String,
     /// Interpreter of the scripts; none: the newest on PATH.
     pub python: Option<OsString>,
+    /// The program uv; none: the one on PATH.
+    pub uv: Option<OsString>,
+    /// Nothing is built from source.
+    pub only_binary: bool,
+    /// uv may fetch interpreters.
+    pub python_downloads: bool,
+    /// How long one step of making an environment may take.
+    pub build_timeout: Duration,
     /// Where secrets are.
     pub secrets_directory: Option<PathBuf>,
     /// User that scripts run as, if not as this process does.
@@ -288,6 +321,15 @@ impl Config {
             direct_database_url: environment.text("DROPCRON_DIRECT_DATABASE_URL")?,
             timezone: timezone(&environment)?,
             python: environment.get("DROPCRON_PYTHON").cloned(),
+            uv: environment.get("DROPCRON_UV").cloned(),
+            // What is built as this user could do what this user can, which is what scripts are kept from.
+            only_binary: switch(
+                &environment,
+                "DROPCRON_ONLY_BINARY",
+                environment.get("DROPCRON_RUN_AS").is_some(),
+            )?,
+            python_downloads: switch(&environment, "DROPCRON_PYTHON_DOWNLOADS", false)?,
+            build_timeout: duration(&environment, "DROPCRON_BUILD_TIMEOUT", Duration::from_secs(15 * 60))?,
             secrets_directory: environment
                 .get("DROPCRON_SECRETS_DIR")
                 .map(|path| absolute(Path::new(path))),
@@ -317,6 +359,19 @@ impl Config {
             lease: lease(&environment)?,
             environment,
         })
+    }
+}
+
+fn switch(environment: &Environment, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+    match environment.text(name)?.as_deref() {
+        None => Ok(default),
+        Some("1") => Ok(true),
+        Some("0") => Ok(false),
+        Some(value) => Err(ConfigError {
+            name,
+            value: value.to_owned(),
+            problem: "write `1` for yes, or `0` for no".to_owned(),
+        }),
     }
 }
 

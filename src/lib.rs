@@ -3,6 +3,9 @@
 //! Modules in the order of the flow; imports go one way only (`tests/it/architecture.rs` holds it). ARCHITECTURE.md walks one run
 //! through the house.
 
+// `json!` goes one level deeper for each column of a task.
+#![recursion_limit = "256"]
+
 pub mod size;
 
 pub mod schedule;
@@ -26,6 +29,8 @@ pub mod telemetry;
 pub mod store;
 
 pub mod executor;
+
+pub mod packages;
 
 pub mod service;
 

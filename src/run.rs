@@ -277,6 +277,12 @@ pub struct Outcome {
     pub script_sha256: Option<ContentHash>,
     /// What it was held to; none if it had no limits, or never started.
     pub limits: Option<LimitsInForce>,
+    /// The lock of the packages that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_sha256: Option<ContentHash>,
+    /// The version of the Python that ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
 }
 
 impl Outcome {
@@ -295,6 +301,8 @@ impl Outcome {
             cpu_ms: None,
             script_sha256: None,
             limits: None,
+            lock_sha256: None,
+            python: None,
         }
     }
 }

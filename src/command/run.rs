@@ -23,6 +23,7 @@ use crate::database::Database;
 use crate::executor::{Executor, Interpreter, become_subreaper};
 use crate::run::Stop;
 use crate::script::{Header, Notify, ScriptKind, TaskName};
+use crate::service::builder::Builder;
 use crate::service::node::Node;
 use crate::service::notifier::Channels;
 use crate::service::recorder::Recorder;
@@ -33,7 +34,7 @@ use crate::service::worker::{Context, Listener, Worker};
 use crate::service::{planner, reaper};
 use crate::store::runs::{self, Filter, Request, RunRow};
 use crate::store::tasks::{self, Version};
-use crate::store::{Connection, is_taken_by_another};
+use crate::store::{Connection, environments, is_taken_by_another};
 
 /// After the run has ended: how long its end may take to reach Postgres before this process leaves it in the journal.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
@@ -118,8 +119,23 @@ async fn run_as(
     executor: Executor,
 ) -> anyhow::Result<RunRow> {
     let database = &context.database;
+    let builder = Builder::new(
+        context.config.clone(),
+        database.clone(),
+        context.wake.clone(),
+        executor.clone(),
+        interpreter.clone(),
+        true,
+    );
     let mut connection = database.connection().await?;
-    let task_id = find_task(&mut connection, &arguments.subject, interpreter.as_ref().ok(), context).await?;
+    let task_id = find_task(
+        &mut connection,
+        &arguments.subject,
+        interpreter.as_ref().ok(),
+        &builder,
+        context,
+    )
+    .await?;
     let stop_recorder = CancellationToken::new();
     tokio::spawn(context.recorder.clone().write_for_ever(
         database.clone(),
@@ -143,7 +159,7 @@ async fn run_as(
     // Given back meanwhile: it may not outlive the run.
     drop(connection);
     if fired.claimed {
-        let worker = Worker::new(context.clone(), executor, interpreter);
+        let worker = Worker::new(context.clone(), executor, builder);
         execute(&worker, context, &fired.run, &mut signals).await?;
         flush(context, &fired.run, &mut signals).await?;
     }
@@ -278,6 +294,7 @@ async fn find_task(
     connection: &mut Connection,
     subject: &str,
     interpreter: Option<&Interpreter>,
+    builder: &Builder,
     context: &Context,
 ) -> anyhow::Result<i64> {
     let config = context.config.as_ref();
@@ -341,27 +358,42 @@ async fn find_task(
     };
     // A file with a problem is run all the same: its row says what Python makes of it. Not as the task of its name, whose
     // last good header and code stay in force.
-    let (header, is_async, summary) = match scan::assess(&found, &content, inspection.as_ref(), &config.timezone) {
-        Assessment::Task(task) => (task.header, task.is_async, task.summary),
-        Assessment::Problem(problems) => {
-            for problem in &problems {
-                say(&format!("warning: {}\n", problem.in_file(&path)));
+    let (header, is_async, summary, requirements) =
+        match scan::assess(&found, &content, inspection.as_ref(), &config.timezone) {
+            Assessment::Task(task) => (task.header, task.is_async, task.summary, task.requirements),
+            Assessment::Problem(problems) => {
+                for problem in &problems {
+                    say(&format!("warning: {}\n", problem.in_file(&path)));
+                }
+                is_task = false;
+                (Header::default(), false, None, None)
             }
-            is_task = false;
-            (Header::default(), false, None)
-        }
-        Assessment::Library => {
-            is_task = false;
-            (Header::default(), false, None)
-        }
-    };
+            Assessment::Library => {
+                is_task = false;
+                (Header::default(), false, None, None)
+            }
+        };
     // The default is for what a service runs.
     let notify = if is_task {
         context.channels.default.clone()
     } else {
         Notify::default()
     };
-    let mut wanted = registration(config, &notify, &found, &content, &header, is_async, summary, None);
+    let requirements = builder.needed(requirements);
+    let mut wanted = registration(
+        config,
+        &notify,
+        &found,
+        &content,
+        &header,
+        is_async,
+        summary,
+        requirements.as_ref(),
+        None,
+    );
+    if let Some(requirements) = &requirements {
+        environments::ask(connection, &[(requirements.sha256(), requirements.to_json())]).await?;
+    }
     if !is_task {
         wanted.source = "ad_hoc";
         wanted.name = path.display().to_string();

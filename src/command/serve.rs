@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::database::{Cluster, ServeLock};
 use crate::executor::{Executor, Interpreter, become_subreaper};
 use crate::run::Stop;
+use crate::service::builder::Builder;
 use crate::service::judge::Judge;
 use crate::service::node::Node;
 use crate::service::notifier::{self, Channels, Notifier};
@@ -100,8 +101,17 @@ async fn serve_on(
         "dropcron {} serves", env!("CARGO_PKG_VERSION")
     );
     isolation::report(&executor);
-    let worker = Worker::new(context.clone(), executor, interpreter.clone());
-    let loops = Loops::start(&context, &worker, interpreter.ok(), reaper);
+    let builder = Builder::new(
+        config.clone(),
+        database.clone(),
+        context.wake.clone(),
+        executor.clone(),
+        interpreter.clone(),
+        false,
+    );
+    let worker = Worker::new(context.clone(), executor, builder.clone());
+    let syncer = Syncer::new(context.clone(), interpreter.ok(), builder);
+    let loops = Loops::start(&context, &worker, syncer, reaper);
     let attendant = access
         .cluster
         .take()
@@ -185,7 +195,7 @@ struct Loops {
 }
 
 impl Loops {
-    fn start(context: &Context, worker: &Arc<Worker>, interpreter: Option<Interpreter>, reaper: Reaper) -> Loops {
+    fn start(context: &Context, worker: &Arc<Worker>, syncer: Syncer, reaper: Reaper) -> Loops {
         let loops = Loops {
             stop: CancellationToken::new(),
             stop_recorder: CancellationToken::new(),
@@ -195,7 +205,7 @@ impl Loops {
             notifier: TaskTracker::new(),
         };
         let stop = || loops.stop.clone();
-        loops.tasks.spawn(Syncer::new(context.clone(), interpreter).run(stop()));
+        loops.tasks.spawn(syncer.run(stop()));
         loops
             .tasks
             .spawn(Scheduler::new(context.clone(), worker.clone()).run(stop()));

@@ -1,6 +1,6 @@
 //! A short conversation with a helper program: all input in, all output out, and never for ever.
 //!
-//! Owns pipes and patience for programs that dropcron itself starts to ask them something. Blocking. Used by `interpreter`.
+//! Owns pipes and patience for programs that dropcron itself starts to ask them something. Blocking. Used for interpreters, and for uv.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,7 +19,7 @@ const ERROR_BYTES: usize = 64 * 1024;
 
 /// What a program said.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub struct Answer {
     /// How it ended.
     pub status: ExitStatus,
     /// Its standard output.
@@ -30,7 +30,7 @@ pub(super) struct Answer {
 
 /// A conversation that came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DialogueError {
+pub enum DialogueError {
     /// The program could not be started, or the system failed.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -52,12 +52,7 @@ pub(super) enum DialogueError {
 
 /// Starts `command`, gives it all of `input`, and takes all it says, up to `most` bytes. Without a byte in either
 /// direction for `silence`, it is killed with its process group.
-pub(super) fn converse(
-    command: &mut Command,
-    input: &[u8],
-    silence: Duration,
-    most: usize,
-) -> Result<Answer, DialogueError> {
+pub fn converse(command: &mut Command, input: &[u8], silence: Duration, most: usize) -> Result<Answer, DialogueError> {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

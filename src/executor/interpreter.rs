@@ -67,6 +67,17 @@ pub struct Interpreter {
     pub shim: PathBuf,
 }
 
+/// An interpreter that is there, and answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The program itself, absolute.
+    pub path: PathBuf,
+    /// `3.11.7`.
+    pub version: String,
+    /// The same in numbers.
+    pub version_info: (u32, u32, u32),
+}
+
 /// No interpreter to run scripts on.
 #[derive(Debug, thiserror::Error)]
 pub enum InterpreterError {
@@ -235,6 +246,46 @@ impl Interpreter {
             Some(name) => probe(&locate(name, search_path)?)?,
             None => newest(candidates(search_path))?,
         };
+        Interpreter::with_shim(probed, data_directory)
+    }
+
+    /// The interpreter at a path, and no other: an environment's `bin/python` stays that, whatever it is a link to.
+    pub fn at(path: &Path, data_directory: &Path) -> Result<Interpreter, InterpreterError> {
+        let interpreter = Interpreter::with_shim(probe(path)?, data_directory)?;
+        Ok(Interpreter {
+            path: path.to_path_buf(),
+            ..interpreter
+        })
+    }
+
+    /// The same interpreter under another path: that of an environment which was made with it.
+    pub fn in_environment(&self, path: PathBuf) -> Interpreter {
+        Interpreter { path, ..self.clone() }
+    }
+
+    /// Every interpreter on `search_path` that is named as a Python 3 is, and those of `others`, that answers; newest first.
+    pub fn installed(search_path: Option<&OsStr>, others: &[PathBuf]) -> Vec<Installed> {
+        let on_path = candidates(search_path).into_iter().map(|candidate| candidate.path);
+        let mut found: Vec<Installed> = Vec::new();
+        for path in on_path.chain(others.iter().cloned()) {
+            if found.iter().any(|known| known.path == path) {
+                continue;
+            }
+            match probe(&path) {
+                Ok(probed) if found.iter().all(|known| known.path != probed.path) => found.push(Installed {
+                    path: probed.path,
+                    version: probed.version,
+                    version_info: probed.version_info,
+                }),
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "an interpreter does not answer"),
+            }
+        }
+        found.sort_by_key(|installed| std::cmp::Reverse(installed.version_info));
+        found
+    }
+
+    fn with_shim(probed: Probed, data_directory: &Path) -> Result<Interpreter, InterpreterError> {
         let shim = install_shim(&probed, data_directory)?;
         Ok(Interpreter {
             path: probed.path,

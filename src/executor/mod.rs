@@ -31,12 +31,16 @@ mod output;
 mod verdict;
 // What is left when a keeper itself dies.
 mod orphans;
-// Whether any run could start at all.
+// Programs of our own, held the same way: what builds environments, and a trial whether any run could start at all.
+mod held;
 mod rehearsal;
 
 pub use control_group::{ControlGroupError, ControlGroups};
+pub use dialogue::converse;
+pub use held::{Held, HeldEnd};
 pub use interpreter::{
-    InspectError, InspectRequest, Inspection, InspectionProblem, Interpreter, InterpreterError, Parameter, RunFunction,
+    InspectError, InspectRequest, Inspection, InspectionProblem, Installed, Interpreter, InterpreterError, Parameter,
+    RunFunction,
 };
 pub use invocation::Invocation;
 pub use orphans::become_subreaper;

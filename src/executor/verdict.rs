@@ -67,6 +67,9 @@ pub(super) fn verdict(seen: Seen, limits: Limits) -> Outcome {
         cpu_ms: seen.exit.map(|exit| exit.cpu_ms),
         script_sha256: None,
         limits: seen.exit.and_then(|exit| in_force(limits, exit)),
+        // The worker knows, which chose them.
+        lock_sha256: None,
+        python: None,
     };
     let after_result = warnings_about_the_end(&seen, limits);
     let noise = warnings_about_noise(seen.noise);

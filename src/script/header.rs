@@ -4,6 +4,7 @@
 //! what only several keys together can get wrong.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
@@ -91,6 +92,8 @@ pub struct Header {
     pub owner: Option<String>,
     /// Words by which people find the task.
     pub tags: Vec<String>,
+    /// The interpreter to run on, whose packages are somebody else's business; absolute.
+    pub python: Option<PathBuf>,
     /// The Python versions that the script works with, as PEP 440 writes them.
     pub requires_python: Option<String>,
     /// The packages that the script needs, as PEP 508 writes them.
@@ -155,6 +158,7 @@ impl Default for Header {
             description: None,
             owner: None,
             tags: Vec::new(),
+            python: None,
             requires_python: None,
             dependencies: Vec::new(),
         }
@@ -480,6 +484,16 @@ fn check_together(reader: &mut Reader<'_>, header: &Header) {
     check_max_running(reader, header);
     check_retries(reader, header);
     check_secrets(reader, header);
+    check_python(reader, header);
+}
+
+/// Two places for packages, of which one would be forgotten.
+fn check_python(reader: &mut Reader<'_>, header: &Header) {
+    if header.python.is_some() && !header.dependencies.is_empty() {
+        let message = "`python` names an interpreter whose packages you manage, so `dependencies` would not be installed; \
+                       remove one of the two";
+        reader.problem_with("python", 0, message.to_owned());
+    }
 }
 
 /// Each schedule is tried by itself, so that a problem stands at the text that has it.
@@ -694,6 +708,7 @@ tags = ["prices"]"#;
             description: Some("Price of a coin".to_owned()),
             owner: Some("data@example.org".to_owned()),
             tags: texts(&["prices"]),
+            python: None,
             requires_python: Some(">=3.11".to_owned()),
             dependencies: texts(&["httpx>=0.27"]),
         }
@@ -702,7 +717,37 @@ tags = ["prices"]"#;
     #[test]
     fn every_key_is_read() {
         assert_eq!(parse_header(&file(FULL)), Ok(Some(full())));
-        assert!(key::KEYS.iter().all(|key| FULL.contains(&format!("\n{} = ", key.name))));
+        // `python` stands beside no `dependencies`; it has a test of its own.
+        let others = key::KEYS.iter().filter(|key| key.name != "python");
+        assert!(
+            others
+                .into_iter()
+                .all(|key| FULL.contains(&format!("\n{} = ", key.name)))
+        );
+    }
+
+    #[test]
+    fn an_interpreter_of_ones_own_comes_without_packages() {
+        let header = parse_header(&file("[tool.dropcron]\npython = \"/opt/app/bin/python\""))
+            .unwrap()
+            .unwrap();
+        assert_eq!(header.python, Some(PathBuf::from("/opt/app/bin/python")));
+        let both = "dependencies = [\"httpx\"]\n[tool.dropcron]\npython = \"/opt/app/bin/python\"";
+        let problem = &parse_header(&file(both)).unwrap_err()[0];
+        assert!(problem.message.contains("remove one of the two"), "{problem:?}");
+        assert_eq!(problem.line, 4);
+        let relative = &parse_header(&file("[tool.dropcron]\npython = \"python3\"")).unwrap_err()[0];
+        assert!(relative.message.contains("absolute path"), "{relative:?}");
+    }
+
+    #[test]
+    fn versions_and_packages_that_are_none_are_refused() {
+        let python = &parse_header(&file("requires-python = \"3.11 or so\"")).unwrap_err()[0];
+        assert!(python.message.contains("write it as in `>=3.11`"), "{python:?}");
+        for text in ["--index-url https://example.org", "httpx\\n-r x"] {
+            let package = &parse_header(&file(&format!("dependencies = [\"{text}\"]"))).unwrap_err()[0];
+            assert!(package.message.contains("is no package"), "{package:?}");
+        }
     }
 
     #[test]
@@ -1201,9 +1246,12 @@ tags = ["prices"]"#;
             args in proptest::collection::hash_map("[^\u{0}]{1,5}", any_value(), 0..4),
             notify in any_notify(),
             (description, owner) in (proptest::option::of("[^\u{0}]{0,9}[a-z]"), proptest::option::of(any_name())),
-            (requires_python, dependencies) in (
-                proptest::option::of(any_name()),
-                proptest::collection::vec(any_name(), 0..3),
+            (requires_python, (python, dependencies)) in (
+                proptest::option::of(prop_oneof![Just(">=3.11"), Just("==3.12.*"), Just(">=3.9, <4")]),
+                prop_oneof![
+                    proptest::option::of("/[^\u{0}]{0,5}").prop_map(|path| (path.map(PathBuf::from), Vec::new())),
+                    proptest::collection::vec("[a-z][a-z0-9>=. ]{0,5}[a-z0-9]", 0..3).prop_map(|list| (None, list)),
+                ],
             ),
         ) -> Header {
             Header {
@@ -1212,7 +1260,7 @@ tags = ["prices"]"#;
                 enabled, timeout, retries, overlap, max_running, concurrency_group, queue, required_tags, missed, grace,
                 catch_up_limit, jitter, env, secrets,
                 args: args.into_iter().collect(),
-                keep_return_value, expectations, keep_output, keep_runs, limits, notify, description, owner, tags, requires_python, dependencies,
+                keep_return_value, expectations, keep_output, keep_runs, limits, notify, description, owner, tags, python, requires_python: requires_python.map(str::to_owned), dependencies,
             }
         }
     }
@@ -1300,6 +1348,7 @@ tags = ["prices"]"#;
             ("description", header.description.as_ref().map(|it| json!(it))),
             ("owner", header.owner.as_ref().map(|it| json!(it))),
             ("tags", Some(json!(header.tags))),
+            ("python", header.python.as_ref().map(|it| json!(it))),
             (
                 "retries",
                 Some(json!({

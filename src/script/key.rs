@@ -3,13 +3,16 @@
 //! To add a key, add a field to [`Header`] and an entry here: its name, its default in words, an example, its meaning in
 //! one line, and how it is read. Everything else follows from the entry.
 
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use pep440_rs::VersionSpecifiers;
 use toml::de::{DeTable, DeValue};
 
 use super::expectation::{Expectation, MaxChange, ValueType};
 use super::header::{Header, RetryOn, Timeout};
-use super::reader::{Reader, Setting};
+use super::reader::{Reader, Setting, shorten};
 use super::table::{NOTIFY, RETRIES, VALUE, read_table};
 use crate::schedule::Schedule;
 use crate::size::parse_size;
@@ -244,6 +247,13 @@ pub const KEYS: &[Key] = &[
         read: read_notify,
     },
     Key {
+        name: "python",
+        default: "none: one that fits `requires-python`",
+        example: r#""/opt/app/bin/python""#,
+        meaning: "the interpreter to run on, with whatever packages you have put there; not beside `dependencies`",
+        read: |reader, setting, header| set_some(&mut header.python, program(reader, setting)),
+    },
+    Key {
         name: "description",
         default: "none",
         example: r#""Fetches the price of a coin""#,
@@ -404,14 +414,14 @@ pub const BLOCK_KEYS: &[Key] = &[
         default: "none: any version",
         example: r#"">=3.11""#,
         meaning: "the Python versions that the script works with",
-        read: |reader, setting, header| set_some(&mut header.requires_python, owned(reader.name(setting))),
+        read: |reader, setting, header| set_some(&mut header.requires_python, python_versions(reader, setting)),
     },
     Key {
         name: "dependencies",
         default: "none",
         example: r#"["httpx>=0.27"]"#,
         meaning: "the packages that the script needs",
-        read: |reader, setting, header| set(&mut header.dependencies, texts(reader, setting)),
+        read: |reader, setting, header| set(&mut header.dependencies, packages(reader, setting)),
     },
 ];
 
@@ -433,9 +443,57 @@ fn names(reader: &mut Reader<'_>, setting: Setting<'_>) -> Option<Vec<String>> {
     reader.list(setting, |reader, element| owned(reader.name(element)))
 }
 
-/// Texts of which one may stand there twice: a package under different conditions.
-fn texts(reader: &mut Reader<'_>, setting: Setting<'_>) -> Option<Vec<String>> {
-    reader.list_with_repeats(setting, |reader, element| owned(reader.text(element)))
+/// Packages, of which one may stand there twice, under different conditions. Whether they exist is for uv to find out.
+fn packages(reader: &mut Reader<'_>, setting: Setting<'_>) -> Option<Vec<String>> {
+    reader.list_with_repeats(setting, |reader, element| {
+        let text = reader.text(element)?.trim();
+        if text.starts_with('-') || text.contains(char::is_control) {
+            let message = format!(
+                "`{}` is no package; write one as in `httpx>=0.27`, and options for uv in its environment variables, such as \
+                 `UV_INDEX`",
+                shorten(text)
+            );
+            return reader.reject(element, message);
+        }
+        Some(text.to_owned())
+    })
+}
+
+/// Versions of Python, as PEP 440 writes them.
+fn python_versions(reader: &mut Reader<'_>, setting: Setting<'_>) -> Option<String> {
+    let text = reader.name(setting)?;
+    match parse_requires_python(text) {
+        Ok(_) => Some(text.to_owned()),
+        Err(message) => reader.reject(
+            setting,
+            format!(
+                "`requires-python` does not understand `{}`: {message}; write it as in `>=3.11` or `>=3.10,<3.13`",
+                shorten(text)
+            ),
+        ),
+    }
+}
+
+/// Reads versions of Python as PEP 440 writes them; `Err` says what is wrong.
+pub fn parse_requires_python(text: &str) -> Result<VersionSpecifiers, String> {
+    VersionSpecifiers::from_str(text).map_err(|error| {
+        // The library draws the text with marks below; its first line says it.
+        let message = error.to_string();
+        let line = message.lines().next().unwrap_or_default();
+        line.trim_end_matches(':').to_owned()
+    })
+}
+
+/// The path of a program on the machines that run the script.
+fn program(reader: &mut Reader<'_>, setting: Setting<'_>) -> Option<PathBuf> {
+    let text = reader.text(setting)?;
+    match text.starts_with('/') {
+        true => Some(PathBuf::from(text)),
+        false => reader.refuse(
+            setting,
+            "the absolute path of an interpreter, such as `/opt/app/bin/python`",
+        ),
+    }
 }
 
 fn variables(reader: &mut Reader<'_>, setting: Setting<'_>) -> Option<Vec<String>> {

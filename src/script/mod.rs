@@ -35,7 +35,7 @@ pub use header::{
     Header, Limits, Missed, Notify, Overlap, Retries, RetryOn, Timeout, TimeoutError, UnknownWord, parse_header,
     parse_sidecar, read_notify,
 };
-pub use key::{BLOCK_KEYS, KEYS, Key, NOTIFY_KEYS, RETRIES_KEYS, VALUE_KEYS};
+pub use key::{BLOCK_KEYS, KEYS, Key, NOTIFY_KEYS, RETRIES_KEYS, VALUE_KEYS, parse_requires_python};
 pub use name::{MAX_NAME_CHARACTERS, NameProblem, ScriptKind, TaskName, sidecar_of};
 pub use problem::Problem;
 pub use table::nearest;

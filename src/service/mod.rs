@@ -21,6 +21,8 @@ pub mod secrets;
 
 pub mod run_directory;
 
+pub mod builder;
+
 pub mod worker;
 
 pub mod planner;

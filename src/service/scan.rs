@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::executor::{InspectRequest, Inspection, Interpreter, Parameter};
+use crate::packages::{Requirements, is_requirements_file};
 use crate::schedule::Schedule;
 use crate::script::{ContentHash, Header, Problem, ScriptKind, TaskName, parse_header, parse_sidecar, sidecar_of};
 
@@ -29,16 +30,22 @@ pub struct Fingerprint {
     device: u64,
     /// Of the sidecar, for compiled files.
     sidecar: Option<(u64, i64, i64)>,
+    /// Of the files beside it that may name its packages.
+    packages: BesideFiles,
 }
 
+/// What the files that may name packages looked like, in one directory.
+type BesideFiles = [Option<(u64, i64, i64)>; 2];
+
 impl Fingerprint {
-    fn of(metadata: &Metadata, sidecar: Option<Metadata>) -> Fingerprint {
+    fn of(metadata: &Metadata, sidecar: Option<Metadata>, packages: BesideFiles) -> Fingerprint {
         Fingerprint {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             inode: metadata.ino(),
             device: metadata.dev(),
-            sidecar: sidecar.map(|metadata| (metadata.size(), metadata.mtime(), metadata.mtime_nsec())),
+            sidecar: sidecar.as_ref().map(looks),
+            packages,
         }
     }
 
@@ -51,6 +58,16 @@ impl Fingerprint {
     pub fn modified_seconds(&self) -> i64 {
         self.modified.0
     }
+}
+
+fn looks(metadata: &Metadata) -> (u64, i64, i64) {
+    (metadata.size(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// Of the files of a directory, those that may name packages.
+fn beside<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> BesideFiles {
+    let mut files = paths.filter(|path| is_requirements_file(path));
+    [files.next(), files.next()].map(|path| std::fs::metadata(path?).ok().as_ref().map(looks))
 }
 
 /// A file that may be a script.
@@ -66,6 +83,14 @@ pub struct Found {
     pub kind: ScriptKind,
     /// What it looked like.
     pub fingerprint: Fingerprint,
+}
+
+impl Found {
+    /// The directory that `relative` is relative to.
+    fn root(&self) -> &Path {
+        let depth = self.relative.components().count();
+        self.path.ancestors().nth(depth).unwrap_or(Path::new("/"))
+    }
 }
 
 /// What is in a scripts directory.
@@ -101,12 +126,13 @@ pub fn list_one(scripts_directory: &Path, path: &Path) -> io::Result<Listing> {
     let wanted = name_of(path);
     let mut paths: Vec<PathBuf> = std::fs::read_dir(path.parent().unwrap_or(scripts_directory))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|other| other == path || (wanted.is_some() && name_of(other) == wanted))
         .collect();
     paths.sort();
+    let packages = beside(paths.iter());
+    paths.retain(|other| other == path || (wanted.is_some() && name_of(other) == wanted));
     for other in paths {
         match std::fs::metadata(&other) {
-            Ok(metadata) => list_file(scripts_directory, other, &metadata, &mut listing),
+            Ok(metadata) => list_file(scripts_directory, other, &metadata, packages, &mut listing),
             Err(error) => listing
                 .refused
                 .push((other, format!("the file cannot be read: {error}"))),
@@ -128,6 +154,7 @@ fn list_entries(
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .collect();
     paths.sort();
+    let packages = beside(paths.iter());
     for path in paths {
         let hidden = path.file_name().is_some_and(|name| {
             let name = name.to_string_lossy();
@@ -154,7 +181,7 @@ fn list_entries(
                         .push((path, format!("the directory cannot be read: {error}"))),
                 }
             }
-            Ok(metadata) => list_file(root, path, &metadata, listing),
+            Ok(metadata) => list_file(root, path, &metadata, packages, listing),
             Err(error) if ScriptKind::of(&path).is_some() => {
                 listing
                     .refused
@@ -165,7 +192,7 @@ fn list_entries(
     }
 }
 
-fn list_file(root: &Path, path: PathBuf, metadata: &Metadata, listing: &mut Listing) {
+fn list_file(root: &Path, path: PathBuf, metadata: &Metadata, packages: BesideFiles, listing: &mut Listing) {
     let relative = path.strip_prefix(root).unwrap_or(&path).to_path_buf();
     let name = match TaskName::from_path(&relative) {
         Ok(Some(name)) => name,
@@ -177,7 +204,7 @@ fn list_file(root: &Path, path: PathBuf, metadata: &Metadata, listing: &mut List
     }
     let Some(kind) = ScriptKind::of(&path) else { return };
     let sidecar = sidecar_of(&path).and_then(|sidecar| std::fs::metadata(sidecar).ok());
-    let fingerprint = Fingerprint::of(metadata, sidecar);
+    let fingerprint = Fingerprint::of(metadata, sidecar, packages);
     let found = Found {
         name: name.clone(),
         relative,
@@ -244,6 +271,8 @@ pub fn read(found: &Found) -> Result<Option<Content>, String> {
         Fingerprint::of(
             &metadata,
             sidecar_path.and_then(|sidecar| std::fs::metadata(sidecar).ok()),
+            // What those hold is read later; a change is seen by the next look.
+            found.fingerprint.packages,
         )
     });
     let stable = now == Some(found.fingerprint) && bytes.len() as u64 == found.fingerprint.size;
@@ -271,6 +300,8 @@ pub struct TaskFile {
     pub is_async: bool,
     /// Its docstring's first line.
     pub summary: Option<String>,
+    /// The packages that it asks for.
+    pub requirements: Option<Requirements>,
 }
 
 /// One thing that is wrong with a file.
@@ -364,6 +395,10 @@ pub fn assess(found: &Found, content: &Content, inspection: Option<&Inspection>,
     if !problems.is_empty() {
         return Assessment::Problem(problems);
     }
+    let requirements = match Requirements::of(&header, found.root(), &found.relative) {
+        Ok(requirements) => requirements,
+        Err(error) => return Assessment::Problem(vec![FileProblem::whole_file(error.to_string())]),
+    };
     let summary = inspection
         .and_then(|inspection| inspection.docstring.as_deref())
         .and_then(first_line);
@@ -371,6 +406,7 @@ pub fn assess(found: &Found, content: &Content, inspection: Option<&Inspection>,
         header,
         is_async: run.and_then(|run| run.is_async).unwrap_or(false),
         summary,
+        requirements,
     }))
 }
 

@@ -13,14 +13,16 @@ use anyhow::Context as _;
 use notify::{RecursiveMode, Watcher};
 use tokio_util::sync::CancellationToken;
 
+use super::builder::Builder;
 use super::scan::{self, Assessment, Content, FileProblem, Fingerprint, Found};
 use super::wake::Wake;
 use super::worker::Context;
 use crate::config::Config;
 use crate::executor::{Inspection, Interpreter};
+use crate::packages::Requirements;
 use crate::script::{ContentHash, Header, Notify, ScriptKind, Timeout};
 use crate::store::tasks::{self, Registered, Registration, Version};
-use crate::store::{Connection, nodes};
+use crate::store::{Connection, environments, nodes};
 
 /// How long the duty is held without being renewed, at least: a node that pauses for longer holds it for two pauses.
 const DUTY: Duration = Duration::from_secs(30);
@@ -50,6 +52,7 @@ const LARGEST_SHARE: u32 = 50;
 pub struct Syncer {
     context: Context,
     interpreter: Option<Interpreter>,
+    builder: Arc<Builder>,
     /// From one pass to the next, if nobody hints.
     pause: Duration,
     /// What the last pass that found nothing new took.
@@ -63,6 +66,8 @@ pub struct Syncer {
     libraries: HashSet<String>,
     /// Tasks whose files were not seen, with the number of scans.
     unseen: HashMap<i64, u32>,
+    /// Files whose packages are not ready, with what they ask for: the version in force stays until they are.
+    held: HashMap<String, (Fingerprint, ContentHash)>,
     /// What each file holds, while another node holds the duty.
     compared: HashMap<String, Compared>,
     /// What the last pass had to say, so that it is said once for as long as it is so.
@@ -98,19 +103,31 @@ struct Changed {
     inspection: Option<String>,
 }
 
+impl Changed {
+    /// The packages that it asks for.
+    fn requirements(&self) -> Option<&Requirements> {
+        match &self.assessment {
+            Assessment::Task(task) => task.requirements.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 impl Syncer {
     /// With an empty memory.
-    pub fn new(context: Context, interpreter: Option<Interpreter>) -> Syncer {
+    pub fn new(context: Context, interpreter: Option<Interpreter>, builder: Arc<Builder>) -> Syncer {
         Syncer {
             pause: context.config.scan_interval,
             idle_pass: Duration::ZERO,
             context,
             interpreter,
+            builder,
             holds_duty: false,
             known: HashMap::new(),
             registered: BTreeMap::new(),
             libraries: HashSet::new(),
             unseen: HashMap::new(),
+            held: HashMap::new(),
             compared: HashMap::new(),
             reported: HashSet::new(),
             to_report: HashSet::new(),
@@ -161,6 +178,9 @@ impl Syncer {
         } else {
             self.compare(&mut connection).await
         };
+        // After the pass: what it asks for is begun at once.
+        let built = self.builder.run_once(&mut connection, held && result.is_ok()).await;
+        let result = result.and_then(|synced| built.map(|()| synced));
         if result.is_err() {
             // What was written of it is not known: read everything again.
             self.holds_duty = false;
@@ -173,6 +193,7 @@ impl Syncer {
         if first {
             self.known.clear();
             self.unseen.clear();
+            self.held.clear();
             self.compared.clear();
             self.registered = by_name(tasks::registered(connection).await?);
             self.holds_duty = true;
@@ -182,10 +203,12 @@ impl Syncer {
             self.report(format!("`{}` is left out: {message}", path.display()));
         }
         let mut synced = Synced::default();
+        let waiting = self.still_waiting(connection).await?;
         let candidates: Vec<Found> = listing
             .found
             .values()
             .filter(|found| self.known.get(found.name.as_str()) != Some(&found.fingerprint))
+            .filter(|found| waiting.get(found.name.as_str()) != Some(&found.fingerprint))
             .cloned()
             .collect();
         let (settled, unsettled) = settle(&self.context.config.scripts_directory, candidates).await?;
@@ -204,6 +227,24 @@ impl Syncer {
             tracing::info!(task.count = self.registered.len(), "tasks are in line with their files");
         }
         Ok(synced)
+    }
+
+    /// Files that were held back, and would be again.
+    async fn still_waiting(&self, connection: &mut Connection) -> anyhow::Result<HashMap<String, Fingerprint>> {
+        if self.held.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let asked: Vec<ContentHash> = self.held.values().map(|(_, hash)| *hash).collect();
+        let states = environments::states(connection, &asked)
+            .await
+            .context("the states of environments cannot be read")?;
+        let waiting = self
+            .held
+            .iter()
+            .filter(|(_, (_, hash))| states.get(hash).is_some_and(|state| !state.is_ready()));
+        Ok(waiting
+            .map(|(name, (fingerprint, _))| (name.clone(), *fingerprint))
+            .collect())
     }
 
     async fn list(&mut self) -> anyhow::Result<scan::Listing> {
@@ -246,7 +287,10 @@ impl Syncer {
                 Ok(Some(content)) => {
                     let inspection = inspections.get(&content.sha256).cloned();
                     let parsed = inspection.as_deref().and_then(|text| serde_json::from_str(text).ok());
-                    let assessment = scan::assess(&found, &content, parsed.as_ref(), timezone);
+                    let mut assessment = scan::assess(&found, &content, parsed.as_ref(), timezone);
+                    if let Assessment::Task(task) = &mut assessment {
+                        task.requirements = self.builder.needed(task.requirements.take());
+                    }
                     Some(Changed {
                         found,
                         content: Some(content),
@@ -314,7 +358,9 @@ impl Syncer {
         found: &BTreeMap<String, Found>,
     ) -> anyhow::Result<usize> {
         self.rename(connection, &changed, found).await?;
+        let unready = self.ask_for_packages(connection, &changed).await?;
         let mut registrations = Vec::new();
+        let mut held: Vec<(i64, Option<ContentHash>)> = Vec::new();
         let mut versions = Vec::new();
         let mut problems: Vec<(i64, String)> = Vec::new();
         let mut unreadable = Vec::new();
@@ -336,6 +382,14 @@ impl Syncer {
                     let Some(registration) = self.registration(change, assessment) else {
                         continue;
                     };
+                    let asks_for = registration.requirements_sha256.filter(|hash| unready.contains(hash));
+                    // A task that never had its packages loses nothing by having the newer code.
+                    if let (Some(known), Some(hash)) = (known, asks_for)
+                        && known.requirements_sha256.is_none_or(|had| had != hash)
+                    {
+                        held.push((known.task_id, Some(hash)));
+                        continue;
+                    }
                     if known.is_none_or(|known| differs(known, &registration)) {
                         if let Some(content) = &change.content {
                             versions.push(Version {
@@ -356,8 +410,16 @@ impl Syncer {
             tracing::warn!(problem = %text, "a script has a problem; its last good version stays in force");
         }
         self.write(connection, &registrations, &versions, &problems).await?;
+        self.hold(connection, &held).await?;
         for change in &changed {
             let name = change.found.name.as_str();
+            let known = self.registered.get(name);
+            let next = known.and_then(|known| known.next_requirements_sha256);
+            if let (Assessment::Task(_), Some(hash)) = (&change.assessment, next) {
+                self.held.insert(name.to_owned(), (change.found.fingerprint, hash));
+                continue;
+            }
+            self.held.remove(name);
             if change.content.is_some() {
                 self.known.insert(name.to_owned(), change.found.fingerprint);
             } else {
@@ -373,6 +435,51 @@ impl Syncer {
             }
         }
         Ok(registrations.len() + problems.len())
+    }
+
+    /// Makes sure that somebody sees to what files ask for; which of it is not ready.
+    async fn ask_for_packages(
+        &self,
+        connection: &mut Connection,
+        changed: &[Changed],
+    ) -> anyhow::Result<HashSet<ContentHash>> {
+        let asked: Vec<(ContentHash, String)> = changed
+            .iter()
+            .filter_map(Changed::requirements)
+            .map(|requirements| (requirements.sha256(), requirements.to_json()))
+            .collect();
+        if asked.is_empty() {
+            return Ok(HashSet::new());
+        }
+        environments::ask(connection, &asked)
+            .await
+            .context("packages cannot be asked for")?;
+        let hashes: Vec<ContentHash> = asked.iter().map(|(hash, _)| *hash).collect();
+        let states = environments::states(connection, &hashes)
+            .await
+            .context("the states of environments cannot be read")?;
+        // Whoever touches a file wants what it asks for now.
+        hashes.iter().for_each(|hash| self.builder.try_again(*hash));
+        Ok(hashes
+            .into_iter()
+            .filter(|hash| states.get(hash).is_none_or(|state| !state.is_ready()))
+            .collect())
+    }
+
+    /// Writes which tasks wait for packages, and which do not any more although their version stays as it is.
+    async fn hold(&mut self, connection: &mut Connection, held: &[(i64, Option<ContentHash>)]) -> anyhow::Result<()> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        environments::hold(connection, held)
+            .await
+            .context("tasks that wait for packages cannot be written")?;
+        for known in self.registered.values_mut() {
+            if let Some((_, hash)) = held.iter().find(|(task_id, _)| *task_id == known.task_id) {
+                known.next_requirements_sha256 = *hash;
+            }
+        }
+        Ok(())
     }
 
     async fn write(
@@ -529,6 +636,7 @@ impl Syncer {
                 &task.header,
                 task.is_async,
                 task.summary.clone(),
+                task.requirements.as_ref(),
                 None,
             ),
             Assessment::Problem(list) => {
@@ -541,6 +649,7 @@ impl Syncer {
                     content,
                     &Header::default(),
                     false,
+                    None,
                     None,
                     problem,
                 )
@@ -652,6 +761,7 @@ pub fn registration(
     header: &Header,
     is_async: bool,
     summary: Option<String>,
+    requirements: Option<&Requirements>,
     problem: Option<String>,
 ) -> Registration {
     let mut header = header.clone();
@@ -677,6 +787,10 @@ pub fn registration(
         }
         .map(|limit| limit.as_secs_f64()),
         notify: header.notify.clone().or(notify),
+        requires_python: requirements
+            .and_then(|requirements| requirements.requires_python.clone())
+            .or(header.requires_python.clone()),
+        requirements_sha256: requirements.map(Requirements::sha256),
         header,
         problem,
     }
@@ -692,6 +806,10 @@ fn differs(known: &Registered, wanted: &Registration) -> bool {
         || known.notify_to != wanted.notify_to()
         || known.late_after_seconds != wanted.late_after_seconds()
         || known.script_path != wanted.script_path
+        || known.requires_python != wanted.requires_python
+        || known.requirements_sha256 != wanted.requirements_sha256
+        // What it waited for is not wanted any more, or is there.
+        || known.next_requirements_sha256.is_some()
         || serde_json::from_str::<serde_json::Value>(&known.header).ok() != serde_json::to_value(&wanted.header).ok()
 }
 
@@ -709,6 +827,9 @@ fn registered_as(task_id: i64, registration: &Registration) -> Registered {
         notify_recovery: registration.notify_recovery(),
         notify_to: registration.notify_to().to_vec(),
         late_after_seconds: registration.late_after_seconds(),
+        requires_python: registration.requires_python.clone(),
+        requirements_sha256: registration.requirements_sha256,
+        next_requirements_sha256: None,
     }
 }
 

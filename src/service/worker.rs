@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::builder::{Builder, Ready};
 use super::node::Node;
 use super::notifier::Channels;
 use super::permits::{Permit, Permits};
@@ -25,9 +26,7 @@ use super::versions::{VersionError, Versions};
 use super::wake::Wake;
 use crate::config::Config;
 use crate::database::Database;
-use crate::executor::{
-    Booting, Ended, Executor, Forget, Interpreter, Invocation, OutputChunk, OutputLimits, output_channel,
-};
+use crate::executor::{Booting, Ended, Executor, Forget, Invocation, OutputChunk, OutputLimits, output_channel};
 use crate::run::{Outcome, Reason, RunError, Stop};
 use crate::series::{self, Observed};
 use crate::store::runs::{self, Chunk, Claim, End, Start};
@@ -53,7 +52,7 @@ pub struct Worker {
     pub permits: Permits,
     context: Context,
     executor: Executor,
-    interpreter: Result<Interpreter, String>,
+    builder: Arc<Builder>,
     versions: Versions,
     active: Mutex<HashMap<i64, watch::Sender<Option<Stop>>>>,
     tasks: TaskTracker,
@@ -79,6 +78,8 @@ pub struct Context {
 
 /// What a run needs before its interpreter starts.
 struct Prepared {
+    /// Its interpreter, with its packages.
+    ready: Ready,
     invocation: Invocation,
     /// Hides its secrets.
     masker: Masker,
@@ -93,14 +94,14 @@ enum Fate {
 }
 
 impl Worker {
-    /// `interpreter`: or what to tell everybody whose run needs one.
-    pub fn new(context: Context, executor: Executor, interpreter: Result<Interpreter, String>) -> Arc<Worker> {
+    /// `builder` says which interpreter a run has, with which packages.
+    pub fn new(context: Context, executor: Executor, builder: Arc<Builder>) -> Arc<Worker> {
         Arc::new(Worker {
             permits: Permits::new(context.config.capacity),
             versions: Versions::new(&context.config.data_directory, executor.user().is_some()),
             context,
             executor,
-            interpreter,
+            builder,
             active: Mutex::default(),
             tasks: TaskTracker::new(),
             giving_back: CancellationToken::new(),
@@ -213,7 +214,16 @@ impl Worker {
         directory: &mut Option<RunDirectory>,
     ) -> Fate {
         let node = &self.context.node;
-        let Prepared { invocation, masker } = match self.prepare(claim, &mut stop, directory).await {
+        let (ready, permit) = match self.interpreter(claim, permit, &mut stop).await {
+            Ok(ready) => ready,
+            Err(fate) => return fate,
+        };
+        let prepared = self.prepare(claim, ready, &mut stop, directory).await;
+        let Prepared {
+            ready,
+            invocation,
+            masker,
+        } = match prepared {
             Ok(prepared) => prepared,
             Err(fate) => return fate,
         };
@@ -225,7 +235,10 @@ impl Worker {
             self.context.recorder.clone(),
             listener,
         ));
-        let booting = match self.boot(&invocation, sender, permit.is_early(), &mut stop).await {
+        let booting = match self
+            .boot(&ready, &invocation, sender, permit.is_early(), &mut stop)
+            .await
+        {
             Ok(booting) => booting,
             Err(fate) => return fate,
         };
@@ -248,6 +261,8 @@ impl Worker {
         drop(running);
         if let Fate::Ended(outcome, ..) = &mut fate {
             masker.mask_outcome(outcome);
+            outcome.lock_sha256 = ready.lock_sha256;
+            outcome.python = Some(ready.interpreter.version);
         }
         // All that is kept of the output is with the recorder before the end is.
         let _ = forwarding.await;
@@ -268,17 +283,60 @@ impl Worker {
         Fate::Ended(outcome, None, self.context.node.clock.now())
     }
 
+    /// The interpreter of a run, with its packages. Those that are not there yet are waited for, as long as the run itself might take, and
+    /// without a place to run, which others can use.
+    async fn interpreter(
+        &self,
+        claim: &Claim,
+        permit: ClaimPermit,
+        stop: &mut watch::Receiver<Option<Stop>>,
+    ) -> Result<(Ready, ClaimPermit), Fate> {
+        if let Some(ready) = self.builder.at_once(claim) {
+            return Ok((ready, permit));
+        }
+        drop(permit);
+        let failed = |message| self.not_started(unprepared(Reason::Environment, "environment", message));
+        let ready = tokio::select! {
+            ready = self.builder.wait(claim) => ready.map_err(failed)?,
+            why = asked(stop) => return Err(self.stopped(why)),
+            () = self.giving_back.cancelled() => return Err(Fate::GivenBack),
+            limit = self.waited_too_long(claim) => return Err(failed(format!(
+                "its packages were not there within its timeout of {} s; `dropcron lock {}` shows how far they are",
+                limit.as_secs_f64(), claim.task_name
+            ))),
+        };
+        tokio::select! {
+            running = self.permits.running() => Ok((ready, ClaimPermit::Running(running))),
+            why = asked(stop) => Err(self.stopped(why)),
+            () = self.giving_back.cancelled() => Err(Fate::GivenBack),
+        }
+    }
+
+    /// Comes back with the task's timeout, when it is over for a run that has not begun.
+    async fn waited_too_long(&self, claim: &Claim) -> Duration {
+        let limit = claim
+            .timeout_seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let clock = &self.context.node.clock;
+        let Some((limit, end)) =
+            limit.and_then(|limit| Some((limit, clock.instant_of(claim.due_at).checked_add(limit)?)))
+        else {
+            return std::future::pending().await;
+        };
+        // A run that was queued for long has its whole patience from now on.
+        tokio::time::sleep_until(end.max(Instant::now() + limit).into()).await;
+        limit
+    }
+
     /// What a run needs, with its code in place; else what becomes of it.
     async fn prepare(
         &self,
         claim: &Claim,
+        ready: Ready,
         stop: &mut watch::Receiver<Option<Stop>>,
         directory: &mut Option<RunDirectory>,
     ) -> Result<Prepared, Fate> {
         let failed = |reason, kind, message| self.not_started(unprepared(reason, kind, message));
-        if let Err(problem) = &self.interpreter {
-            return Err(failed(Reason::Environment, "no_interpreter", problem.clone()));
-        }
         let secrets = secrets::read(self.context.config.secrets_directory.as_deref(), &claim.secrets)
             .map_err(|error| failed(Reason::SecretMissing, "secret_missing", error.to_string()))?;
         let owner = self.executor.user().map(|user| (user.identity.uid, user.identity.gid));
@@ -329,6 +387,7 @@ impl Worker {
             no_new_privileges: true,
         };
         Ok(Prepared {
+            ready,
             invocation,
             masker: Masker::new(&secrets),
         })
@@ -403,15 +462,13 @@ impl Worker {
     /// can be given back. The permit bounds how many interpreters start at once, and is free again when this one is up.
     async fn boot(
         &self,
+        ready: &Ready,
         invocation: &Invocation,
         output: crate::executor::OutputSender,
         is_early: bool,
         stop: &mut watch::Receiver<Option<Stop>>,
     ) -> Result<Booting, Fate> {
-        let interpreter = self
-            .interpreter
-            .as_ref()
-            .expect("an invocation is prepared only with an interpreter");
+        let interpreter = &ready.interpreter;
         let _permit = tokio::select! {
             permit = self.permits.booting(is_early) => permit,
             why = asked(stop) => return Err(self.stopped(why)),

@@ -11,6 +11,8 @@ pub mod nodes;
 
 pub mod tasks;
 
+pub mod environments;
+
 pub mod runs;
 
 pub mod deliveries;

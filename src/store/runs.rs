@@ -81,6 +81,18 @@ pub struct Claim {
     /// What it may take of the machine, as JSON; `Limits` reads it.
     #[diesel(sql_type = Text)]
     pub limits: String,
+    /// The interpreter that its header names.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub python: Option<String>,
+    /// The Python versions that it works with.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub requires_python: Option<String>,
+    /// What it asks for; none: no packages.
+    #[diesel(sql_type = Nullable<Binary>, deserialize_as = MaybeHashColumn)]
+    pub requirements_sha256: Option<ContentHash>,
+    /// The packages in force; none: no packages, or they are not known yet.
+    #[diesel(sql_type = Nullable<Binary>, deserialize_as = MaybeHashColumn)]
+    pub lock_sha256: Option<ContentHash>,
 }
 
 impl Claim {
@@ -445,6 +457,8 @@ statement! {
         cpu_ms: &'a [Option<i64>] => Array<Nullable<BigInt>>,
         script_sha256: &'a [Option<Vec<u8>>] => Array<Nullable<Binary>>,
         limits: &'a [Option<String>] => Array<Nullable<Text>>,
+        lock_sha256: &'a [Option<Vec<u8>>] => Array<Nullable<Binary>>,
+        pythons: &'a [Option<&'a str>] => Array<Nullable<Text>>,
         node_id: Uuid => SqlUuid,
         from: Instant => Timestamptz,
         until: Instant => Timestamptz,
@@ -516,6 +530,11 @@ pub async fn finish(connection: &mut Connection, node_id: Uuid, ends: &[End]) ->
             .iter()
             .map(|end| end.outcome.limits.as_ref().map(limits_json))
             .collect::<Vec<_>>(),
+        lock_sha256: &ends
+            .iter()
+            .map(|end| end.outcome.lock_sha256.map(|hash| hash.as_bytes().to_vec()))
+            .collect::<Vec<_>>(),
+        pythons: &ends.iter().map(|end| end.outcome.python.as_deref()).collect::<Vec<_>>(),
         node_id,
         from: from.into(),
         until: until.into(),
@@ -863,6 +882,10 @@ pub struct RunRow {
     pub requested_by: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub limits: Option<String>,
+    #[diesel(sql_type = Nullable<Binary>, deserialize_as = MaybeHashColumn)]
+    pub lock_sha256: Option<ContentHash>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub python: Option<String>,
 }
 
 /// Which rows of the run log are wanted.

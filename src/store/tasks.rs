@@ -98,6 +98,10 @@ pub struct Registration {
     pub notify: Notify,
     /// What is wrong with the file as it is on disk.
     pub problem: Option<String>,
+    /// The Python versions that it works with, wherever it says so.
+    pub requires_python: Option<String>,
+    /// What it asks for; there is a row for it. None: no packages.
+    pub requirements_sha256: Option<ContentHash>,
 }
 
 impl Registration {
@@ -146,6 +150,8 @@ impl Registration {
             "header": header, "problem": self.problem, "notify_after": self.notify_after(),
             "notify_recovery": self.notify_recovery(), "notify_to": self.notify_to(),
             "late_after_seconds": self.late_after_seconds(),
+            "python": header.python, "requires_python": self.requires_python,
+            "requirements_sha256": self.requirements_sha256.map(|hash| hash.to_string()),
         })
     }
 }
@@ -219,6 +225,15 @@ pub struct Registered {
     /// How late it may start before that is told.
     #[diesel(sql_type = Nullable<Double>)]
     pub late_after_seconds: Option<f64>,
+    /// The Python versions that it works with.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub requires_python: Option<String>,
+    /// What the version in force asks for.
+    #[diesel(sql_type = Nullable<Binary>, deserialize_as = MaybeHashColumn)]
+    pub requirements_sha256: Option<ContentHash>,
+    /// What its file asks for while that is not ready.
+    #[diesel(sql_type = Nullable<Binary>, deserialize_as = MaybeHashColumn)]
+    pub next_requirements_sha256: Option<ContentHash>,
 }
 
 statement! {
@@ -605,6 +620,8 @@ pub struct TaskRow {
     pub paused_reason: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub problem: Option<String>,
+    #[diesel(sql_type = Bool)]
+    pub is_building: bool,
     #[diesel(sql_type = Nullable<Text>)]
     pub description: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]

@@ -17,10 +17,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("store", &["script", "series", "run", "why", "database"]),
     ("executor", &["script", "run"]),
+    ("packages", &["script", "executor"]),
     (
         "service",
         &[
-            "schedule", "script", "series", "run", "plan", "config", "database", "store", "executor",
+            "schedule", "script", "series", "run", "plan", "config", "database", "store", "executor", "packages",
         ],
     ),
     ("cli", &["config", "run"]),
@@ -39,6 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "store",
             "executor",
+            "packages",
             "service",
             "cli",
         ],

@@ -41,5 +41,6 @@ WITH input AS (
 )
 SELECT g.run_id, g.task_id, g.scheduled_for, 1::smallint AS attempt, 'schedule'::text AS trigger, g.due_at, NULL::timestamptz AS as_of,
        t.name AS task_name, t.source, t.script_path, t.script_kind, t.script_sha256, t.is_async, t.timeout_seconds, t.grace_seconds,
-       t.env, t.secrets, t.args::text AS args, t.keep_return_value, t.limits::text AS limits
+       t.env, t.secrets, t.args::text AS args, t.keep_return_value, t.limits::text AS limits,
+       t.python, t.requires_python, t.requirements_sha256, t.lock_sha256
   FROM logged g JOIN task t USING (task_id);

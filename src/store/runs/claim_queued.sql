@@ -54,6 +54,7 @@ WITH parameter AS (
 )
 SELECT k.run_id, k.task_id, k.scheduled_for, k.attempt, k.trigger, k.due_at, k.as_of,
        t.name AS task_name, t.source, t.script_path, t.script_kind, t.script_sha256, t.is_async, t.timeout_seconds, t.grace_seconds,
-       t.env, t.secrets, (t.args || coalesce(k.args, '{}'))::text AS args, t.keep_return_value, t.limits::text AS limits
+       t.env, t.secrets, (t.args || coalesce(k.args, '{}'))::text AS args, t.keep_return_value, t.limits::text AS limits,
+       t.python, t.requires_python, t.requirements_sha256, t.lock_sha256
   FROM taken k JOIN task t USING (task_id)
  ORDER BY k.due_at, k.run_id;

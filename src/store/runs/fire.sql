@@ -111,6 +111,7 @@ WITH move AS (
 SELECT g.run_id, g.task_id, g.scheduled_for, 1::smallint AS attempt, g.trigger, g.due_at, NULL::timestamptz AS as_of, k.claimed,
        t.name AS task_name, t.source, t.script_path, t.script_kind, t.script_sha256, t.is_async, t.timeout_seconds, t.grace_seconds,
        t.env, t.secrets, t.args::text AS args, t.keep_return_value, t.limits::text AS limits,
+       t.python, t.requires_python, t.requirements_sha256, t.lock_sha256,
        (SELECT count(*) FROM given_up) AS given_up, (SELECT count(*) FROM told) AS told
   FROM logged g JOIN ranked k USING (run_id) JOIN task t ON t.task_id = g.task_id
  ORDER BY g.due_at, g.run_id;

@@ -8,7 +8,8 @@ WITH input AS (
     concurrency_group text, queue text, required_tags text[], missed text, grace_seconds double precision,
     catch_up_limit integer, jitter_seconds double precision, env text[], secrets text[], args jsonb,
     keep_return_value boolean, limits jsonb, expectations jsonb, description text, owner text, tags text[], header jsonb, problem text, notify_after integer, notify_recovery boolean, notify_to text[],
-    late_after_seconds double precision, keep_output_seconds double precision, keep_runs_seconds double precision)
+    late_after_seconds double precision, keep_output_seconds double precision, keep_runs_seconds double precision,
+    python text, requires_python text, requirements_sha256 text)
 ), parameter AS (
   SELECT $2::text AS actor
 ), known AS MATERIALIZED (
@@ -27,7 +28,10 @@ WITH input AS (
          args = i.args, keep_return_value = i.keep_return_value, limits = i.limits, expectations = i.expectations, description = i.description, owner = i.owner, tags = i.tags,
          header = i.header, problem = i.problem, notify_after = i.notify_after, notify_recovery = i.notify_recovery,
          notify_to = i.notify_to, late_after_seconds = i.late_after_seconds,
-         keep_output_seconds = i.keep_output_seconds, keep_runs_seconds = i.keep_runs_seconds, retired_at = NULL
+         keep_output_seconds = i.keep_output_seconds, keep_runs_seconds = i.keep_runs_seconds, retired_at = NULL,
+         python = i.python, requires_python = i.requires_python, next_requirements_sha256 = NULL,
+         requirements_sha256 = decode(i.requirements_sha256, 'hex'),
+         lock_sha256 = (SELECT e.lock_sha256 FROM environment e WHERE e.requirements_sha256 = decode(i.requirements_sha256, 'hex'))
     FROM input i JOIN known k USING (name, source)
    WHERE t.task_id = k.task_id
   RETURNING t.*
@@ -36,12 +40,13 @@ WITH input AS (
     timeout_seconds, retry_max, retry_delay_seconds, retry_backoff, retry_cap_seconds, retry_on, overlap, max_running,
     concurrency_group, queue, required_tags, missed, grace_seconds, catch_up_limit, jitter_seconds, env, secrets, args,
     keep_return_value, limits, expectations, description, owner, tags, header, problem, notify_after, notify_recovery, notify_to, late_after_seconds,
-    keep_output_seconds, keep_runs_seconds)
+    keep_output_seconds, keep_runs_seconds, python, requires_python, requirements_sha256, lock_sha256)
   SELECT i.name, i.source, i.script_path, i.script_kind, decode(i.script_sha256, 'hex'), i.is_async, i.schedule, i.timezone, i.enabled,
     i.timeout_seconds, i.retry_max, i.retry_delay_seconds, i.retry_backoff, i.retry_cap_seconds, i.retry_on, i.overlap, i.max_running,
     i.concurrency_group, i.queue, i.required_tags, i.missed, i.grace_seconds, i.catch_up_limit, i.jitter_seconds, i.env, i.secrets, i.args,
     i.keep_return_value, i.limits, i.expectations, i.description, i.owner, i.tags, i.header, i.problem, i.notify_after, i.notify_recovery, i.notify_to,
-    i.late_after_seconds, i.keep_output_seconds, i.keep_runs_seconds
+    i.late_after_seconds, i.keep_output_seconds, i.keep_runs_seconds, i.python, i.requires_python, decode(i.requirements_sha256, 'hex'),
+    (SELECT e.lock_sha256 FROM environment e WHERE e.requirements_sha256 = decode(i.requirements_sha256, 'hex'))
     FROM input i WHERE NOT EXISTS (SELECT 1 FROM known k WHERE k.name = i.name AND k.source = i.source)
   ON CONFLICT DO NOTHING
   RETURNING t.*

@@ -135,6 +135,15 @@ pub enum Verb {
         after_help = "Examples:\n  dropcron prune --dry-run\n  DROPCRON_KEEP_RUNS=90d dropcron prune --dry-run --json | jq '.partitions'"
     )]
     Prune(PruneArgs),
+    /// List the packages of scripts as they are on this machine
+    #[command(
+        after_help = "Examples:\n  dropcron environments\n  dropcron environments prune --dry-run\n  dropcron environments --json | jq '.[] | select(.state == \"needs_attention\")'",
+        args_conflicts_with_subcommands = true
+    )]
+    Environments(EnvironmentsArgs),
+    /// Show the packages that a task has, or get it newer ones
+    #[command(after_help = "Examples:\n  dropcron lock prices/btc\n  dropcron lock prices/btc --upgrade")]
+    Lock(LockArgs),
     /// Open psql on the database in use
     #[command(
         after_help = "Examples:\n  dropcron psql\n  dropcron psql -c 'select task_name, status, return_value from run_log order by scheduled_for desc limit 10'"
@@ -554,6 +563,54 @@ pub struct PruneArgs {
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `environments` takes.
+#[derive(Args, Debug)]
+pub struct EnvironmentsArgs {
+    /// What is to be done about them.
+    #[command(subcommand)]
+    pub verb: Option<EnvironmentsVerb>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done about environments.
+#[derive(Debug, Subcommand)]
+pub enum EnvironmentsVerb {
+    /// Remove those that no task needs and no run has used for long; the service does that by itself
+    #[command(
+        after_help = "Examples:\n  dropcron environments prune --dry-run\n  dropcron environments prune --unused-for 1d --json"
+    )]
+    Prune(PruneEnvironmentsArgs),
+}
+
+/// What `environments prune` takes.
+#[derive(Args, Debug)]
+pub struct PruneEnvironmentsArgs {
+    /// Those that no run has used for so long [default: 14d]
+    #[arg(long, value_name = "DURATION")]
+    pub unused_for: Option<String>,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `lock` takes.
+#[derive(Args, Debug)]
+pub struct LockArgs {
+    /// The task
+    pub task: String,
+    /// Resolve its packages anew, to the newest versions that fit
+    #[arg(long)]
+    pub upgrade: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

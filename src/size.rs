@@ -125,6 +125,21 @@ fn in_bytes(text: &str, whole: &str, decimals: &str, unit_bytes: u64) -> Result<
         .ok_or_else(overflow)
 }
 
+/// A size that people compare by looking, to one decimal: `3.9MiB`.
+pub fn round_size(bytes: u64) -> String {
+    let (name, unit) = UNITS[..4]
+        .iter()
+        .rev()
+        .find(|(_, unit)| bytes >= *unit)
+        .unwrap_or(&UNITS[0]);
+    if *unit == 1 {
+        return format!("{bytes}B");
+    }
+    // Tenths, rounded half up, in whole numbers.
+    let tenths = (u128::from(bytes) * 10 + u128::from(*unit) / 2) / u128::from(*unit);
+    format!("{}.{}{name}", tenths / 10, tenths % 10)
+}
+
 /// Writes a size as [`parse_size`] reads it, in the largest unit of 1024 that leaves no remainder: `512KiB`, `1536MiB`, `0B`.
 #[must_use]
 pub fn format_size(bytes: u64) -> String {

@@ -7,10 +7,7 @@ use crate::service::run_directory::make_passable;
 
 /// The executor that the configuration asks for.
 pub(super) fn executor(config: &Config) -> anyhow::Result<Executor> {
-    let user = match &config.run_as {
-        Some(name) => ScriptUser::find(name).map_err(|error| usage(error.to_string()))?,
-        None => None,
-    };
+    let user = script_user(config)?;
     let groups = match &config.control_groups {
         ControlGroupPlace::Nowhere => None,
         ControlGroupPlace::Delegated => ControlGroups::prepare(None)?,
@@ -22,6 +19,14 @@ pub(super) fn executor(config: &Config) -> anyhow::Result<Executor> {
         make_passable(&config.data_directory)?;
     }
     Ok(Executor::new()?.run_as(user).in_groups(groups))
+}
+
+/// Who scripts run as, if not as this process does.
+pub(super) fn script_user(config: &Config) -> anyhow::Result<Option<ScriptUser>> {
+    match &config.run_as {
+        Some(name) => ScriptUser::find(name).map_err(|error| usage(error.to_string())),
+        None => Ok(None),
+    }
 }
 
 /// Tries what every run as another user needs; an error names what is in the way.

@@ -6,6 +6,8 @@ mod output;
 
 mod isolation;
 
+mod packages;
+
 mod serve;
 
 mod check;
@@ -40,13 +42,17 @@ mod notify;
 
 mod prune;
 
+mod environments;
+
+mod lock;
+
 mod psql;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, ExportVerb, ImportVerb, NotifyVerb, Verb};
+use crate::cli::{Cli, EnvironmentsVerb, ExportVerb, ImportVerb, NotifyVerb, Verb};
 use crate::config::{Config, Environment};
 use crate::database::cluster::ClusterError;
 use crate::database::cluster::ServeLockError;
@@ -185,6 +191,11 @@ async fn dispatch(verb: Verb, config: Config) -> anyhow::Result<Exit> {
         Verb::Notify(NotifyVerb::Test(arguments)) => notify::test(&arguments, &config).await,
         Verb::Notify(NotifyVerb::List(arguments)) => notify::list(&arguments, &config).await,
         Verb::Prune(arguments) => prune::prune(&arguments, &config).await,
+        Verb::Environments(arguments) => match &arguments.verb {
+            Some(EnvironmentsVerb::Prune(arguments)) => environments::prune(arguments, &config).await,
+            None => environments::list(&arguments, &config).await,
+        },
+        Verb::Lock(arguments) => lock::lock(&arguments, &config).await,
         Verb::Psql(arguments) => psql::psql(&arguments, &config).await,
         Verb::DatabaseUrl(arguments) => psql::database_url(&arguments, &config).await,
     }

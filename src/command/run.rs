@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::output::{print, print_json, say, table};
+use super::packages::default_interpreter;
 use super::{Exit, actor, isolation, not_found, runs as runs_command, usage};
 use crate::cli::RunArgs;
 use crate::config::Config;
@@ -62,19 +63,7 @@ async fn run_on(
     executor: Executor,
 ) -> anyhow::Result<Exit> {
     let config = Arc::new(config);
-    let interpreter = {
-        let config = config.clone();
-        let path = move || {
-            Interpreter::find(
-                config.python.as_deref(),
-                config.environment.get("PATH").map(|path| path.as_os_str()),
-                &config.data_directory,
-            )
-        };
-        tokio::task::spawn_blocking(path)
-            .await?
-            .map_err(|error| error.to_string())
-    };
+    let interpreter = default_interpreter(&config).await?;
     let python = interpreter
         .as_ref()
         .ok()

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::Exit;
 use super::access::Access;
 use super::isolation;
+use super::packages::default_interpreter;
 use crate::config::Config;
 use crate::database::{Cluster, ServeLock};
 use crate::executor::{Executor, Interpreter, become_subreaper};
@@ -77,7 +78,10 @@ async fn serve_on(
 ) -> anyhow::Result<()> {
     let database = &access.database.clone();
     let config = Arc::new(config.clone());
-    let interpreter = find_interpreter(config.clone()).await?;
+    let interpreter = default_interpreter(&config).await?;
+    if let Err(error) = &interpreter {
+        tracing::error!(%error, "no script can run");
+    }
     if let Ok(interpreter) = &interpreter {
         isolation::rehearse(&executor, interpreter, &config).await?;
     }
@@ -167,21 +171,6 @@ async fn attend(mut cluster: Cluster, node: Arc<Node>, stop: CancellationToken) 
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
-}
-
-async fn find_interpreter(config: Arc<Config>) -> anyhow::Result<Result<Interpreter, String>> {
-    let found = tokio::task::spawn_blocking(move || {
-        Interpreter::find(
-            config.python.as_deref(),
-            config.environment.get("PATH").map(|path| path.as_os_str()),
-            &config.data_directory,
-        )
-    })
-    .await?;
-    if let Err(error) = &found {
-        tracing::error!(%error, "no script can run");
-    }
-    Ok(found.map_err(|error| error.to_string()))
 }
 
 /// The tasks of a service.

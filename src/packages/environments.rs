@@ -145,6 +145,11 @@ impl Environments {
         Some(Lease { path, _locked: locked })
     }
 
+    /// Where they are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Whether it is there.
     pub fn has(&self, lock: ContentHash, interpreter: &Interpreter) -> bool {
         self.path(lock, interpreter).is_dir()

@@ -24,7 +24,9 @@ mod migrations;
 mod notifications;
 mod observations;
 mod output;
+
 mod overlap;
+mod packages;
 mod private_postgres;
 mod recovery;
 mod reporting;

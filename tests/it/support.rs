@@ -112,6 +112,9 @@ impl World {
             }
         }
         command.env_remove("DATABASE_URL");
+        if let Some(uv) = uv() {
+            command.env("DROPCRON_UV", uv);
+        }
         // Receivers of notifications are here.
         command.env("NO_PROXY", "127.0.0.1");
         command
@@ -318,6 +321,34 @@ impl Drop for World {
             let _ = std::fs::remove_dir_all(&self.root);
         }
     }
+}
+
+/// The program uv: what `DROPCRON_UV` names, else on PATH, else where `make test` puts it. None: it is nowhere, or does not run.
+pub fn uv() -> Option<PathBuf> {
+    static UV: OnceLock<Option<PathBuf>> = OnceLock::new();
+    UV.get_or_init(|| {
+        let candidates = match std::env::var_os("DROPCRON_UV").filter(|name| !name.is_empty()) {
+            Some(name) => vec![which::which(name).ok()],
+            None => vec![
+                which::which("uv").ok(),
+                Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/bin/uv")),
+            ],
+        };
+        candidates.into_iter().flatten().find(|path| answers(path))
+    })
+    .clone()
+}
+
+/// Some programs on PATH only say that another version of Python has them.
+fn answers(program: &Path) -> bool {
+    let asked = Command::new(program).arg("--version").output();
+    asked.is_ok_and(|output| output.status.success())
+}
+
+/// Says, past what captures the output of tests that pass, what a test could not do here; `make test` counts these lines.
+pub fn skip(test: &str, why: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
 /// Header lines under `[tool.dropcron]`, then the body.

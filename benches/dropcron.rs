@@ -57,6 +57,9 @@ async fn measure() -> anyhow::Result<()> {
             idle(tasks).await?;
         }
     }
+    if wanted("environment") {
+        environment().await?;
+    }
     if wanted("output") {
         output().await?;
     }
@@ -119,6 +122,48 @@ async fn one_run(python: &Path) -> anyhow::Result<()> {
         );
     }
     line("CPU of serve itself, per run", median(&mut cpu) * 1000.0, "ms");
+    println!();
+    bench.stop()
+}
+
+// ---------- packages ----------
+
+/// The same run with an environment and without one, interleaved. The package comes from its index: a machine that reaches none says so.
+async fn environment() -> anyhow::Result<()> {
+    const ROUNDS: usize = 60;
+    println!("a plain run with an environment of its own, and without (medians of {ROUNDS}, interleaved)");
+    let bench = Bench::start("environment", |scripts| {
+        write(scripts, "plain.py", PLAIN, "");
+        let text = format!("# /// script\n# dependencies = [\"httpx\"]\n# [tool.dropcron]\n# ///\n{PLAIN}");
+        std::fs::write(scripts.join("packaged.py"), text).expect("a script can be written");
+    })
+    .await?;
+    bench.registered(2).await?;
+    bench
+        .wait("select count(*) > 0 from dropcron.environment where state <> 'building'")
+        .await?;
+    let problem = bench
+        .rows("select problem from dropcron.environment where state <> 'ready'")
+        .await?;
+    if let Some(row) = problem.first() {
+        println!("  not measured: {}\n", row[0].lines().next().unwrap_or_default());
+        return bench.stop();
+    }
+    let (mut plain, mut packaged) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS + 3 {
+        let (a, b) = (bench.request("plain").await?, bench.request("packaged").await?);
+        if round >= 3 {
+            plain.push(a);
+            packaged.push(b);
+        }
+    }
+    let (plain, packaged) = (median(&mut plain), median(&mut packaged));
+    line("without", plain, "ms");
+    line(
+        "with",
+        packaged,
+        &format!("ms   {:+.2} ms, {:.2} x", packaged - plain, packaged / plain),
+    );
     println!();
     bench.stop()
 }

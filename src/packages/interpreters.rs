@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -19,8 +20,11 @@ pub struct Interpreters {
     search_path: Option<OsString>,
     data_directory: PathBuf,
     /// What was chosen, by what was asked for. A failure is never remembered: somebody may install what is missing.
-    chosen: Mutex<HashMap<Wanted, Interpreter>>,
+    chosen: Mutex<HashMap<Wanted, (Interpreter, Stamp)>>,
 }
+
+/// What tells a program from the one that is put in its place: its inode and its date.
+type Stamp = Option<(u64, i64)>;
 
 /// What is asked of an interpreter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -126,7 +130,8 @@ impl Interpreters {
         if wanted == Wanted::default() {
             return self.default.as_ref().ok().cloned();
         }
-        self.chosen().get(&wanted).filter(|known| known.path.exists()).cloned()
+        let (known, stamp) = self.chosen().get(&wanted).cloned()?;
+        (stamp.is_some() && stamp_of(&known.path) == stamp).then_some(known)
     }
 
     /// The interpreter that a header names, else the default if it fits, else the newest of those that fit.
@@ -154,8 +159,9 @@ impl Interpreters {
             Some(path) => self.named(path, &specifiers)?,
             None => self.fitting(&specifiers, at_least, uv)?,
         };
+        let stamp = stamp_of(&found.path);
         self.chosen()
-            .insert(Wanted::of(named, requires_python, at_least), found.clone());
+            .insert(Wanted::of(named, requires_python, at_least), (found.clone(), stamp));
         Ok(found)
     }
 
@@ -228,7 +234,7 @@ impl Interpreters {
         Interpreter::installed(self.search_path.as_deref(), &known_to_uv)
     }
 
-    fn chosen(&self) -> std::sync::MutexGuard<'_, HashMap<Wanted, Interpreter>> {
+    fn chosen(&self) -> std::sync::MutexGuard<'_, HashMap<Wanted, (Interpreter, Stamp)>> {
         self.chosen.lock().expect("no holder of this lock can panic")
     }
 }
@@ -241,6 +247,11 @@ impl Wanted {
             at_least,
         }
     }
+}
+
+fn stamp_of(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.ino(), metadata.mtime()))
 }
 
 fn contains(specifiers: &VersionSpecifiers, version: (u32, u32, u32)) -> bool {

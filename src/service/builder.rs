@@ -47,7 +47,7 @@ pub struct Builder {
     locks: Mutex<HashMap<ContentHash, Arc<Lock>>>,
     building: Mutex<HashMap<(ContentHash, PathBuf), Building>>,
     attempts: Mutex<HashMap<ContentHash, Attempts>>,
-    failed_builds: Mutex<HashMap<ContentHash, Attempts>>,
+    failed_builds: Mutex<HashMap<ContentHash, (Attempts, String)>>,
     pruned: Mutex<Option<Instant>>,
     tasks: TaskTracker,
 }
@@ -195,8 +195,18 @@ impl Builder {
             if let Some(ready) = self.open(&lock, interpreter.clone()) {
                 return Ok(ready);
             }
+            if let Some(problem) = self.failed_a_moment_ago(lock.sha256()) {
+                return Err(problem);
+            }
             self.build(&lock, &interpreter, Arc::new(self.log())).await?;
         }
+    }
+
+    /// Why a lock could not be built here just now: not every due instant tries again.
+    fn failed_a_moment_ago(&self, lock: ContentHash) -> Option<String> {
+        let failed = self.failed_builds();
+        let (attempts, problem) = failed.get(&lock).filter(|_| !self.is_alone)?;
+        (!attempts.may_begin()).then(|| problem.clone())
     }
 
     fn open(&self, lock: &Lock, interpreter: Interpreter) -> Option<Ready> {
@@ -335,10 +345,20 @@ impl Builder {
         let result = result.map_err(|error| error.to_string());
         let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let lock_sha256 = lock.sha256();
+        let mut failed = self.failed_builds();
         match &result {
-            Ok(()) => tracing::info!(lock = %lock_sha256, duration_ms, "an environment is ready"),
-            Err(problem) => tracing::warn!(lock = %lock_sha256, duration_ms, %problem, "an environment cannot be made"),
+            Ok(()) => {
+                failed.remove(&lock_sha256);
+                tracing::info!(lock = %lock_sha256, duration_ms, "an environment is ready");
+            }
+            Err(problem) => {
+                let (attempts, last) = failed.entry(lock_sha256).or_default();
+                attempts.failed();
+                last.clone_from(problem);
+                tracing::warn!(lock = %lock_sha256, duration_ms, %problem, "an environment cannot be made");
+            }
         }
+        drop(failed);
         result
     }
 
@@ -563,25 +583,17 @@ impl Builder {
 
     /// So that no run waits for what could have been there before.
     fn build_ahead(self: &Arc<Self>, sha256: ContentHash, requires_python: Option<String>) {
-        {
-            let mut all = self.failed_builds.lock().expect("no holder of this lock can panic");
-            let attempts = all.entry(sha256).or_default();
-            if !attempts.may_begin() || self.is_here(sha256, requires_python.as_deref()) {
-                return;
-            }
-            attempts.is_under_way = true;
+        let is_worth_it = self
+            .failed_builds()
+            .get(&sha256)
+            .is_none_or(|(attempts, _)| attempts.may_begin());
+        if !is_worth_it || self.is_here(sha256, requires_python.as_deref()) {
+            return;
         }
         let builder = self.clone();
         self.tasks.spawn(async move {
-            let result = builder.have_environment(sha256, requires_python).await;
-            let mut all = builder.failed_builds.lock().expect("no holder of this lock can panic");
-            let attempts = all.entry(sha256).or_default();
-            match result {
-                Ok(()) => *attempts = Attempts::default(),
-                Err(problem) => {
-                    attempts.failed();
-                    tracing::debug!(lock = %sha256, %problem, "an environment is not there ahead of its runs");
-                }
+            if let Err(problem) = builder.have_environment(sha256, requires_python).await {
+                tracing::debug!(lock = %sha256, %problem, "an environment is not there ahead of its runs");
             }
         });
     }
@@ -657,6 +669,10 @@ impl Builder {
 
     fn locks(&self) -> std::sync::MutexGuard<'_, HashMap<ContentHash, Arc<Lock>>> {
         self.locks.lock().expect("no holder of this lock can panic")
+    }
+
+    fn failed_builds(&self) -> std::sync::MutexGuard<'_, HashMap<ContentHash, (Attempts, String)>> {
+        self.failed_builds.lock().expect("no holder of this lock can panic")
     }
 
     fn attempts(&self) -> std::sync::MutexGuard<'_, HashMap<ContentHash, Attempts>> {

@@ -12,11 +12,11 @@ RUFF := .tools/venv/bin/ruff
 serve: ## Build dropcron and start it on ./scripts
 	@tools/setup.sh serve
 	cargo build --release --locked
-	$(TARGET)/release/dropcron serve
+	@export DROPCRON_UV="$$(tools/setup.sh uv)" && exec $(TARGET)/release/dropcron serve
 
 test: ## Run all tests, Rust and Python
 	@tools/setup.sh test
-	@tools/test.sh
+	@export DROPCRON_UV="$$(tools/setup.sh uv)" && exec tools/test.sh
 
 check: check-format check-lint check-python check-docs check-shell ## Check format, lints and documentation
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Checks what dropcron needs on this machine. Installs what is missing, or says exactly what to install.
 #
-#   tools/setup.sh serve    cargo, a linker, Python, and Postgres unless DATABASE_URL is set
+#   tools/setup.sh serve    cargo, a linker, Python, Postgres unless DATABASE_URL is set, and uv
 #   tools/setup.sh test     the same, Postgres in any case, and libfaketime, which lets one process see another wall clock
 #   tools/setup.sh check    cargo with rustfmt and clippy, a linker, and ruff in .tools/venv
+#   tools/setup.sh uv       prints where uv is: what DROPCRON_UV names, else on PATH, else in .tools/venv; nothing if nowhere
 #
 # Silent and without network where nothing is missing. It installs Debian packages, and only as root or through a sudo
-# that asks for no password; Rust comes from you.
+# that asks for no password; Rust comes from you. uv comes from PyPI into .tools/venv; without it only scripts that ask for
+# packages do not run, so that alone stops nothing.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,15 +25,21 @@ main() {
     local purpose=${1:-}
     case $purpose in
         serve | test | check) ;;
-        *) fail "usage: tools/setup.sh serve|test|check" ;;
+        uv)
+            # What is named and not there is for dropcron to complain of.
+            find_uv || echo "${DROPCRON_UV:-}"
+            return
+            ;;
+        *) fail "usage: tools/setup.sh serve|test|check|uv" ;;
     esac
     find_missing "$purpose"
     if [[ ${#problems[@]} -gt 0 || ${#packages[@]} -gt 0 ]]; then
         repair "$purpose"
     fi
-    if [[ $purpose == check ]]; then
-        prepare_python_tools
-    fi
+    case $purpose in
+        check) prepare_python_tools ;;
+        serve | test) prepare_uv "$purpose" ;;
+    esac
 }
 
 # --- What is missing: `packages` can be installed with apt, `problems` are for people. ---
@@ -115,9 +123,26 @@ need_faketime() {
 
 # Debian ships Python without what `python3 -m venv` needs.
 need_venv() {
-    if ! has python3 || ! python3 -I -S -c 'import ensurepip, venv' 2>/dev/null; then
-        need python3-venv "Python's \`venv\` module"
-    fi
+    has_venv || need python3-venv "Python's \`venv\` module"
+}
+
+has_venv() {
+    has python3 && python3 -I -S -c 'import ensurepip, venv' 2>/dev/null
+}
+
+# An absolute path, since nobody knows where it will be read.
+find_uv() {
+    local candidates=(uv "$VENV/bin/uv") candidate
+    # Whoever names one means that one.
+    [[ -z ${DROPCRON_UV:-} ]] || candidates=("$DROPCRON_UV")
+    for candidate in "${candidates[@]}"; do
+        candidate=$(command -v "$candidate") || continue
+        # Some that are on PATH only say that another version of Python has it.
+        "$candidate" --version >/dev/null 2>&1 || continue
+        echo "$(cd "$(dirname "$candidate")" && pwd)/$(basename "$candidate")"
+        return
+    done
+    return 1
 }
 
 # --- Repair ---
@@ -181,16 +206,47 @@ allow_main_cluster() {
 }
 
 prepare_python_tools() {
-    if cmp -s tools/requirements.txt "$VENV/requirements.txt"; then
+    install_python_tools requirements.txt ||
+        fail "the packages of tools/requirements.txt could not be installed into $VENV; see above"
+}
+
+# Never fails: what is missing is missing only for scripts, or tests, that need packages.
+prepare_uv() {
+    local found
+    found=$(find_uv) || true
+    if [[ -n $found && $found != "$PWD/$VENV/"* ]]; then
         return
     fi
-    echo "Preparing $VENV" >&2
-    rm -rf "$VENV"
-    python3 -m venv "$VENV"
-    "$VENV/bin/python" -m pip --quiet --no-input --disable-pip-version-check install -r tools/requirements.txt ||
-        fail "the packages of tools/requirements.txt could not be installed into $VENV; see above"
-    # Copied last: it says that the environment is complete.
-    cp tools/requirements.txt "$VENV/requirements.txt"
+    if [[ -n ${DROPCRON_UV:-} ]]; then
+        miss_uv "$1" "\`DROPCRON_UV\` is \`$DROPCRON_UV\`, which does not answer \`--version\` as a program does"
+    elif [[ -z $found ]] && ! has_venv && ! (install_venv); then
+        miss_uv "$1" "uv is not on PATH, and cannot be fetched without Python's \`venv\` module (Debian: \`python3-venv\`)"
+    elif ! install_python_tools uv.txt && [[ -z $found ]]; then
+        miss_uv "$1" "uv is not on PATH, and could not be fetched from PyPI; see above"
+    fi
+}
+
+install_venv() {
+    can_install || return 1
+    packages=(python3-venv)
+    install_packages
+}
+
+# Installs what a file in tools/ pins, unless it is there.
+install_python_tools() {
+    if cmp -s "tools/$1" "$VENV/$1"; then
+        return
+    fi
+    echo "Preparing $VENV (tools/$1)" >&2
+    # One whose Python has gone is of no use any more.
+    if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+        rm -rf "$VENV"
+        python3 -m venv "$VENV" || return 1
+    fi
+    rm -f "$VENV/$1"
+    "$VENV/bin/python" -m pip --quiet --no-input --disable-pip-version-check --retries 2 install -r "tools/$1" || return 1
+    # Copied last: it says that all of it is there.
+    cp "tools/$1" "$VENV/$1"
 }
 
 # --- Words ---
@@ -209,6 +265,15 @@ report() {
             advise_on_packages
         fi
     } >&2
+}
+
+miss_uv() {
+    echo "warning: $2" >&2
+    case $1 in
+        serve) echo "  scripts that ask for packages need attention until it is there; all others run" >&2 ;;
+        test) echo "  tests that need it are skipped, and say so" >&2 ;;
+    esac
+    echo "  install it (\`pip install uv\`, or see docs.astral.sh/uv), or name it by \`DROPCRON_UV\`" >&2
 }
 
 advise_on_rust() {

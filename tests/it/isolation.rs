@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{World, with_header};
+use crate::support::{World, skip, with_header};
 
 /// A user that every system has, and that owns nothing.
 const NOBODY: &str = "nobody";
@@ -19,7 +19,7 @@ const PYTHON: &str = "/usr/bin/python3";
 fn can_become_another() -> bool {
     let can = rustix::process::geteuid().is_root() && Path::new(PYTHON).exists();
     if !can {
-        eprintln!("skipped: this takes root and `{PYTHON}`");
+        skip(&format!("this takes root and `{PYTHON}`"));
     }
     can
 }
@@ -264,7 +264,7 @@ fn capabilities_on_the_program_are_enough_and_do_not_reach_the_script() {
         .arg(&program)
         .status();
     if !given.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: `setcap` is not here, or this file system takes no capabilities");
+        skip("`setcap` is not here, or this file system takes no capabilities");
         return;
     }
     // It leaves a daemon and a file behind: both are another user's.

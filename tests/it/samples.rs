@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{World, text_of};
+use crate::support::{World, skip, text_of};
 
 /// Every sample has a test here with its path in it.
 const SAMPLES: [&str; 8] = [
@@ -117,7 +117,7 @@ struct TlsServer {
 impl TlsServer {
     fn start(directory: &Path) -> Option<TlsServer> {
         if which::which("openssl").is_err() {
-            println!("skipped: no `openssl` on PATH");
+            skip("there is no `openssl` on PATH");
             return None;
         }
         let request = "req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost \

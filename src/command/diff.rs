@@ -13,6 +13,7 @@ use super::output::{flat, instant, maybe_instant, milliseconds, print, print_jso
 use super::{Exit, not_found, usage};
 use crate::cli::DiffArgs;
 use crate::config::Config;
+use crate::packages::{self, Lock};
 use crate::script::ContentHash;
 use crate::store::Connection;
 use crate::store::history::{self, Side};
@@ -23,9 +24,6 @@ const CONTEXT: usize = 3;
 /// Longer values are shown to people by their beginning.
 const SHOWN: usize = 100;
 
-/// What dropcron locks packages by: nothing yet.
-const PACKAGES: &str = "no locked packages";
-
 /// Two runs and what is different.
 #[derive(Serialize)]
 struct Comparison<'a> {
@@ -35,7 +33,7 @@ struct Comparison<'a> {
     script: Script,
     /// Keys of the header that differ.
     header: Vec<Change>,
-    packages: &'static str,
+    packages: Packages,
     /// Everything else that differs.
     changes: Vec<Change>,
     /// What is the same.
@@ -57,6 +55,17 @@ struct Script {
     /// In the unified form; none: nothing changed, or it is not text.
     diff: Option<String>,
     /// Why there is none.
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Packages {
+    changed: bool,
+    lock_before: Option<ContentHash>,
+    lock_after: Option<ContentHash>,
+    /// Packages whose versions differ, by name.
+    changes: Vec<Change>,
+    /// Why there are none although the locks differ.
     note: Option<String>,
 }
 
@@ -126,6 +135,10 @@ fn compare<'a>(task: &'a str, before: &'a Side, after: &'a Side) -> Comparison<'
             changes.push(change(*what, was, is));
         }
     }
+    let packages = compare_packages(before, after);
+    if !packages.changed {
+        same.insert(0, "packages");
+    }
     let script = compare_scripts(before, after);
     if !script.changed {
         same.insert(0, "script");
@@ -136,7 +149,7 @@ fn compare<'a>(task: &'a str, before: &'a Side, after: &'a Side) -> Comparison<'
         after: run(after),
         script,
         header: compare_headers(before, after),
-        packages: PACKAGES,
+        packages,
         changes,
         same,
     }
@@ -241,6 +254,47 @@ fn compare_scripts(before: &Side, after: &Side) -> Script {
     }
 }
 
+fn compare_packages(before: &Side, after: &Side) -> Packages {
+    let (changes, note) = match (packages_of(before), packages_of(after)) {
+        (Err(note), _) | (_, Err(note)) => (Vec::new(), Some(note)),
+        (Ok(was), Ok(is)) => {
+            let changes = packages::changes(&was, &is);
+            let is_anew = before
+                .lock_sha256
+                .zip(after.lock_sha256)
+                .is_some_and(|(was, is)| was != is);
+            let note = (changes.is_empty() && is_anew).then(|| "the same versions, locked anew".to_owned());
+            let changes = changes.into_iter();
+            (
+                changes.map(|one| change(one.name, one.before, one.after)).collect(),
+                note,
+            )
+        }
+    };
+    Packages {
+        changed: !changes.is_empty() || note.is_some(),
+        lock_before: before.lock_sha256,
+        lock_after: after.lock_sha256,
+        changes,
+        note,
+    }
+}
+
+/// What a run had; `Err` says why that cannot be told.
+fn packages_of(side: &Side) -> Result<Lock, String> {
+    if !side.packages_known {
+        return Err(format!("those of run {} are not known", side.run_id));
+    }
+    match (&side.lock_content, &side.lock_python) {
+        (Some(content), Some(python)) => Lock::new(content.clone(), python).map_err(|error| error.to_string()),
+        _ if side.lock_sha256.is_some() => Err(format!("the lock of run {} is not in the database", side.run_id)),
+        _ => Ok(Lock {
+            content: String::new(),
+            python: (3, 0),
+        }),
+    }
+}
+
 fn for_people(comparison: &Comparison<'_>, is_coloured: bool) -> String {
     let named = |run: &Run<'_>| {
         let reason = run.reason.map_or(String::new(), |reason| format!(" ({reason})"));
@@ -284,7 +338,14 @@ fn for_people(comparison: &Comparison<'_>, is_coloured: bool) -> String {
             .iter()
             .map(|change| (change.what.clone(), arrow(change))),
     );
-    rows.push(("packages".to_owned(), comparison.packages.to_owned()));
+    let packages = &comparison.packages;
+    rows.extend(
+        packages
+            .changes
+            .iter()
+            .map(|change| (format!("package {}", change.what), arrow(change))),
+    );
+    rows.extend(packages.note.iter().map(|note| ("packages".to_owned(), note.clone())));
     if !comparison.same.is_empty() {
         rows.push(("the same".to_owned(), comparison.same.join(", ")));
     }

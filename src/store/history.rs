@@ -133,9 +133,21 @@ pub struct Side {
     /// The header of it, as JSON.
     #[diesel(sql_type = Nullable<Text>)]
     pub header: Option<String>,
-    /// The version of the interpreter.
+    /// The version of the interpreter; of a run that never started, that of its node.
     #[diesel(sql_type = Nullable<Text>)]
     pub python: Option<String>,
+    /// Whether it was written down which packages it had: not of runs that never started, and of lost ones.
+    #[diesel(sql_type = Bool)]
+    pub packages_known: bool,
+    /// The lock of its packages; none: it had none.
+    #[diesel(sql_type = Nullable<Binary>, deserialize_as = MaybeHashColumn)]
+    pub lock_sha256: Option<ContentHash>,
+    /// What is in the lock.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub lock_content: Option<String>,
+    /// The oldest Python that it was resolved for.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub lock_python: Option<String>,
     /// The host that it ran on.
     #[diesel(sql_type = Nullable<Text>)]
     pub host: Option<String>,

@@ -79,6 +79,8 @@ SELECT run_id, v.task_id, t.name, at::timestamptz, attempt, trigger, status, rea
   JOIN task t USING (task_id);
 UPDATE run_log SET due_at = due_at + interval '35.2 s', queued_at = queued_at + interval '5.2 s' WHERE run_id = 113;
 UPDATE run_log SET as_of = '2026-03-05 04:00' WHERE run_id = 125;
+UPDATE run_log SET python = '3.12.3', lock_sha256 = sha256(CASE WHEN scheduled_for < '2026-03-05' THEN 'idna==3.10' ELSE 'idna==3.11' END::bytea)
+ WHERE task_id = 2 AND started_at IS NOT NULL;
 
 -- What waits, and what failed today.
 INSERT INTO run_log (run_id, task_id, task_name, scheduled_for, trigger, status, reason, queued_at, due_at, started_at, finished_at,

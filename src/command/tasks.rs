@@ -76,6 +76,7 @@ fn state(task: &TaskRow) -> &'static str {
         TaskRow { problem: Some(_), .. } => "problem",
         TaskRow { paused_at: Some(_), .. } => "paused",
         TaskRow { enabled: false, .. } => "disabled",
+        TaskRow { is_building: true, .. } => "building",
         TaskRow {
             active_state: Some(state),
             ..

@@ -694,6 +694,46 @@ fn check_says_what_each_file_is_and_what_to_mend() {
 }
 
 #[test]
+fn a_task_shows_that_its_packages_are_made_or_cannot_be_had() {
+    let world = World::new();
+    world.scheduled("prices.py", "30 2 * * *", "def run():\n    pass");
+    world.scheduled("other.py", "30 2 * * *", "def run():\n    pass");
+    world.dropcron_ok(&["run", "prices.py"]);
+    world.dropcron_ok(&["run", "other.py"]);
+    let states = || {
+        let tasks = json(&world.dropcron(&["tasks", "--json"]));
+        let mut states = tasks.as_array().unwrap().iter().map(|task| &task["state"]);
+        let states = [states.next().unwrap().clone(), states.next().unwrap().clone()];
+        let reported = world.sql("select state from dropcron_report.tasks order by task");
+        let reported: Vec<&str> = reported.iter().map(|row| row[0].as_deref().unwrap()).collect();
+        assert_eq!(states, [reported[0], reported[1]], "the contract says the same");
+        states
+    };
+    // As a builder writes them.
+    world.sql(
+        "insert into environment (requirements_sha256, requirements) values (sha256('asked'), '{}');
+         update task set requirements_sha256 = sha256('asked') where name = 'prices'",
+    );
+    assert_eq!(states(), ["ready", "building"]);
+    // Of a file that is to replace a version which has all that it needs.
+    world.sql(
+        "update task set requirements_sha256 = null, next_requirements_sha256 = sha256('asked') where name = 'prices'",
+    );
+    assert_eq!(states(), ["ready", "building"]);
+    world.sql("update environment set state = 'needs_attention', problem = 'there is no `nosuch`'");
+    assert_eq!(states(), ["ready", "problem"]);
+    let text = world.dropcron_ok(&["tasks"]);
+    assert!(text.contains("problem: there is no `nosuch`"), "{text}");
+    let health = world.value("select tasks_with_problem from dropcron_report.health");
+    assert_eq!(health, "1");
+    world.sql(
+        "insert into package_lock (lock_sha256, content, python) values (sha256('lock'), '', '3.11');
+         update environment set state = 'ready', problem = null, lock_sha256 = sha256('lock')",
+    );
+    assert_eq!(states(), ["ready", "ready"]);
+}
+
+#[test]
 fn check_needs_neither_database_nor_data_directory_nor_python() {
     let world = World::new();
     world.scheduled("ready.py", "30 2 * * *", "def run():\n    pass");

@@ -7,18 +7,20 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{World, skip, text_of};
+use crate::support::{World, skip, text_of, uv};
 
 /// Every sample has a test here with its path in it.
-const SAMPLES: [&str; 8] = [
+const SAMPLES: [&str; 10] = [
     "backup/directory.py",
     "fleet/async_fan_out.py",
     "hello.py",
     "host/load_and_disk.py",
     "logs/rotate.py",
     "postgres/query.py",
+    "tables/csv_totals.py",
     "tls/certificate_expiry.py",
     "web/page_number.py",
+    "web/response_times.py",
 ];
 
 fn scripts() -> PathBuf {
@@ -82,22 +84,33 @@ fn samples_that_need_nothing_run() {
     assert!(host["disk"]["free_gib"].as_f64().unwrap() > 0.0, "{host}");
 }
 
-#[test]
-fn a_number_is_taken_from_a_page() {
+/// A server that has one page, `/stock`, with the euro sign and an umlaut in their charset; its address.
+fn serve_page() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/stock", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut request = [0; 4096];
-            let _ = stream.read(&mut request).unwrap();
-            let head = "HTTP/1.0 200 OK\r\nContent-Type: text/html; charset=iso-8859-15\r\nConnection: close\r\n\r\n";
-            // The euro sign and the umlaut in that charset.
+            let length = stream.read(&mut request).unwrap();
+            let status = match request[..length].starts_with(b"GET /stock ") {
+                true => "200 OK",
+                false => "404 Not Found",
+            };
+            let head = format!(
+                "HTTP/1.0 {status}\r\nContent-Type: text/html; charset=iso-8859-15\r\nConnection: close\r\n\r\n"
+            );
             stream
                 .write_all(&[head.as_bytes(), b"<b>\xdcbrig: 1.284,50 \xa4</b>"].concat())
                 .unwrap();
         }
     });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_number_is_taken_from_a_page() {
+    let url = format!("{}/stock", serve_page());
     let world = World::new();
     let arguments = [
         ("url", url.as_str()),
@@ -105,6 +118,87 @@ fn a_number_is_taken_from_a_page() {
         ("decimal_point", ","),
     ];
     assert_eq!(run(&world, "web/page_number.py", &arguments, &[])["number"], 1284.5);
+}
+
+/// Where uv keeps what samples need, over all test runs.
+fn package_cache() -> String {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/uv-cache");
+    cache.display().to_string()
+}
+
+/// Whether this machine can have the packages of a sample; if not, that is said. Asks uv, and not dropcron, so that no mistake of
+/// dropcron passes for a missing network.
+fn has_packages(world: &World, sample: &str) -> bool {
+    let Some(uv) = uv() else {
+        skip(&format!("`{sample}` is not run: there is no uv"));
+        return false;
+    };
+    let asked = Command::new(uv)
+        .args(["pip", "compile", "--quiet", "--no-header"])
+        .arg(scripts().join(sample))
+        .env("UV_CACHE_DIR", package_cache())
+        .current_dir(&world.root)
+        .output()
+        .unwrap();
+    if !asked.status.success() {
+        let said = String::from_utf8_lossy(&asked.stderr);
+        let last = said.lines().last().unwrap_or("uv failed").trim();
+        skip(&format!(
+            "`{sample}` is not run, since its packages cannot be had: {last}"
+        ));
+    }
+    asked.status.success()
+}
+
+#[test]
+fn pages_are_fetched_with_a_package_that_the_header_asks_for() {
+    let world = World::new();
+    if !has_packages(&world, "web/response_times.py") {
+        return;
+    }
+    let page = serve_page();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let urls = serde_json::json!([
+        format!("{page}/stock"),
+        format!("{page}/elsewhere"),
+        format!("http://{closed}/")
+    ])
+    .to_string();
+    let cache = package_cache();
+    let variables = [("UV_CACHE_DIR", cache.as_str())];
+    let returned = run(&world, "web/response_times.py", &[("urls", &urls)], &variables);
+    assert_eq!(
+        (&returned["pages"], &returned["ok"]),
+        (&3.into(), &1.into()),
+        "{returned}"
+    );
+    assert!(returned["slowest_ms"].as_f64().unwrap() > 0.0, "{returned}");
+    let locked = world.value(
+        "select count(*) from run_log join package_lock using (lock_sha256) where content like '%httpx==%--hash=sha256:%'",
+    );
+    assert_eq!(locked, "1", "the run names its lock");
+}
+
+#[test]
+fn a_column_is_added_up_with_a_package_that_the_header_asks_for() {
+    let world = World::new();
+    if !has_packages(&world, "tables/csv_totals.py") {
+        return;
+    }
+    let file = world.root.join("orders.csv");
+    std::fs::write(
+        &file,
+        "order,country,amount\n1,DE,10.50\n2,FR,3\n3,DE,0.25\n4,,7\n5,FR,\n",
+    )
+    .unwrap();
+    let file = file.display().to_string();
+    let cache = package_cache();
+    let variables = [("UV_CACHE_DIR", cache.as_str())];
+    let returned = run(&world, "tables/csv_totals.py", &[("file", &file)], &variables);
+    assert_eq!(
+        returned,
+        serde_json::json!({ "rows": 5, "total": 20.75, "groups": { "(none)": 7.0, "DE": 10.75, "FR": 3.0 } })
+    );
 }
 
 /// A TLS server of the `openssl` program, with a certificate of its own.

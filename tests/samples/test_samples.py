@@ -13,10 +13,12 @@ import inspect
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -55,6 +57,13 @@ async def finish(awaitable):
     return await awaitable
 
 
+def signature(name):
+    """Of `run`, also where the packages that the header asks for are not installed."""
+    packages = [re.match(r"[\w.-]+", text)[0] for text in header(name).get("dependencies", [])]
+    with mock.patch.dict(sys.modules, {package: mock.MagicMock() for package in packages}):
+        return inspect.signature(load(name).run)
+
+
 def header(name):
     lines = (SCRIPTS / name).read_text().splitlines()
     start = lines.index("# /// script") + 1
@@ -81,7 +90,7 @@ class Headers(unittest.TestCase):
         for name in NAMES:
             with self.subTest(name):
                 args = header(name)["tool"]["dropcron"].get("args", {})
-                inspect.signature(load(name).run).bind(**args)
+                signature(name).bind(**args)
 
     def test_a_sample_with_a_schedule_succeeds_on_any_machine(self):
         for name in NAMES:

@@ -148,8 +148,9 @@ async fn run_as(
     // Given back meanwhile: it may not outlive the run.
     drop(connection);
     if fired.claimed {
-        let worker = Worker::new(context.clone(), executor, builder);
+        let worker = Worker::new(context.clone(), executor, builder.clone());
         execute(&worker, context, &fired.run, &mut signals).await?;
+        builder.leave().await;
         flush(context, &fired.run, &mut signals).await?;
     }
     stop_recorder.cancel();

@@ -114,7 +114,7 @@ async fn serve_on(
         false,
     );
     let worker = Worker::new(context.clone(), executor, builder.clone());
-    let syncer = Syncer::new(context.clone(), interpreter.ok(), builder);
+    let syncer = Syncer::new(context.clone(), interpreter.ok(), builder.clone());
     let loops = Loops::start(&context, &worker, syncer, reaper);
     let attendant = access
         .cluster
@@ -122,6 +122,7 @@ async fn serve_on(
         .map(|cluster| tokio::spawn(attend(cluster, node.clone(), loops.stop_recorder.clone())));
     signals.next().await;
     drain(&context, &worker, &loops, signals).await;
+    builder.leave().await;
     loops.stop_recorder(&context).await;
     loops.stop_notifier().await;
     if let Err(error) = node.leave(database).await {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::wake::Wake;
@@ -29,6 +30,9 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_sec
 
 /// Between looks at the database, and between writing down what is said.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long what is being made may take to end.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between looks for environments that nobody uses any more.
 const PRUNE: Duration = Duration::from_secs(60 * 60);
@@ -50,6 +54,7 @@ pub struct Builder {
     failed_builds: Mutex<HashMap<ContentHash, (Attempts, String)>>,
     pruned: Mutex<Option<Instant>>,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// One that is being made: its end, for all who wait for it.
@@ -134,6 +139,7 @@ impl Builder {
             failed_builds: Mutex::default(),
             pruned: Mutex::default(),
             tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
         })
     }
 
@@ -323,7 +329,7 @@ impl Builder {
         let (sender, receiver) = watch::channel(None);
         all.insert(key.clone(), receiver.clone());
         let (builder, lock, interpreter) = (self.clone(), lock.clone(), interpreter.clone());
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let result = builder.build_now(&lock, &interpreter, &log).await;
             builder
                 .building
@@ -396,10 +402,16 @@ impl Builder {
         }
     }
 
-    /// Waits until nothing is being made any more, for so long; the rest ends with this process.
-    pub async fn finish(&self, patience: Duration) {
+    /// Ends what is being made, with all that it started; what comes later makes it anew.
+    pub async fn leave(&self) {
+        self.stop.cancel();
         self.tasks.close();
-        let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
+        let _ = tokio::time::timeout(LEAVE_PATIENCE, self.tasks.wait()).await;
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(work).await });
     }
 
     fn resolve_in_background(self: &Arc<Self>, state: &EnvironmentState) {
@@ -413,7 +425,7 @@ impl Builder {
             attempts.is_under_way = true;
         }
         let (builder, state) = (self.clone(), state.clone());
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let result = builder.resolve(&state, false, "syncer").await;
             let mut all = builder.attempts();
             let attempts = all.entry(hash).or_default();
@@ -591,7 +603,7 @@ impl Builder {
             return;
         }
         let builder = self.clone();
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             if let Err(problem) = builder.have_environment(sha256, requires_python).await {
                 tracing::debug!(lock = %sha256, %problem, "an environment is not there ahead of its runs");
             }
@@ -632,7 +644,7 @@ impl Builder {
             *pruned = Some(Instant::now());
         }
         let builder = self.clone();
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             match builder.prune(kept, UNUSED_FOR, false).await {
                 Ok(gone) if gone.is_empty() => {}
                 Ok(gone) => tracing::info!(

@@ -59,6 +59,7 @@ async fn next(connection: &mut AsyncPgConnection, wake: &Wake) -> bool {
         Ok(Some(Ok(notification))) => {
             match notification.payload.as_str() {
                 "task" => wake.plan(),
+                "environment" => wake.syncer(),
                 _ => {
                     wake.queue();
                     wake.stops();

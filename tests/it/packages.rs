@@ -72,12 +72,9 @@ with tarfile.open(f"{directory}/{name}-{version}.tar.gz", "w:gz") as archive:
 
 impl Shelf {
     /// None, with a word about it, where there is no uv.
-    fn new(test: &str) -> Option<Shelf> {
+    fn new() -> Option<Shelf> {
         let Some(uv) = crate::support::uv() else {
-            skip(
-                &format!("packages::{test}"),
-                "there is no uv; `make test` gets it where it can",
-            );
+            skip("there is no uv; `make test` gets it where it can");
             return None;
         };
         let world = World::new();
@@ -197,7 +194,7 @@ fn unfinished_in(data: &Path) -> usize {
 
 #[test]
 fn a_script_with_dependencies_just_runs_and_its_row_names_the_lock() {
-    let Some(shelf) = Shelf::new("a_script_with_dependencies_just_runs_and_its_row_names_the_lock") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -231,7 +228,7 @@ fn a_script_with_dependencies_just_runs_and_its_row_names_the_lock() {
 
 #[test]
 fn nothing_upgrades_by_itself_and_somebody_may() {
-    let Some(shelf) = Shelf::new("nothing_upgrades_by_itself_and_somebody_may") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -285,7 +282,7 @@ fn nothing_upgrades_by_itself_and_somebody_may() {
 
 #[test]
 fn the_previous_version_runs_until_the_new_one_has_its_packages() {
-    let Some(shelf) = Shelf::new("the_previous_version_runs_until_the_new_one_has_its_packages") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -328,7 +325,7 @@ fn the_previous_version_runs_until_the_new_one_has_its_packages() {
 
 #[test]
 fn a_conflict_is_told_in_the_resolvers_words_and_an_edit_heals_it() {
-    let Some(shelf) = Shelf::new("a_conflict_is_told_in_the_resolvers_words_and_an_edit_heals_it") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -354,7 +351,7 @@ fn a_conflict_is_told_in_the_resolvers_words_and_an_edit_heals_it() {
 
 #[test]
 fn a_wheel_of_another_platform_is_refused_with_its_name() {
-    let Some(shelf) = Shelf::new("a_wheel_of_another_platform_is_refused_with_its_name") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel_with("greeting", "1.0", "cp311-cp311-win_amd64", "");
@@ -369,7 +366,7 @@ fn a_wheel_of_another_platform_is_refused_with_its_name() {
 
 #[test]
 fn a_build_that_hangs_is_stopped_with_all_it_started_and_a_later_one_succeeds() {
-    let Some(shelf) = Shelf::new("a_build_that_hangs_is_stopped_with_all_it_started_and_a_later_one_succeeds") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (pid, gate) = (shelf.world.root.join("pid"), shelf.world.root.join("gate"));
@@ -397,7 +394,7 @@ fn a_build_that_hangs_is_stopped_with_all_it_started_and_a_later_one_succeeds() 
 
 #[test]
 fn a_run_that_is_due_first_waits_inside_its_timeout_and_others_go_on() {
-    let Some(shelf) = Shelf::new("a_run_that_is_due_first_waits_inside_its_timeout_and_others_go_on") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let gate = shelf.world.gate("go-on");
@@ -426,7 +423,7 @@ fn a_run_that_is_due_first_waits_inside_its_timeout_and_others_go_on() {
 
 #[test]
 fn a_kill_in_the_middle_of_a_build_leaves_nothing_and_the_next_start_builds() {
-    let Some(shelf) = Shelf::new("a_kill_in_the_middle_of_a_build_leaves_nothing_and_the_next_start_builds") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (pid, gate) = (shelf.world.root.join("pid"), shelf.world.root.join("gate"));
@@ -455,7 +452,7 @@ fn a_kill_in_the_middle_of_a_build_leaves_nothing_and_the_next_start_builds() {
 
 #[test]
 fn two_processes_on_one_data_directory_make_one_environment() {
-    let Some(shelf) = Shelf::new("two_processes_on_one_data_directory_make_one_environment") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -491,7 +488,7 @@ fn two_processes_on_one_data_directory_make_one_environment() {
 
 #[test]
 fn a_full_disk_is_said_and_room_heals_it() {
-    let Some(shelf) = Shelf::new("a_full_disk_is_said_and_room_heals_it") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let directory = shelf.world.data.join("environments");
@@ -502,10 +499,7 @@ fn a_full_disk_is_said_and_room_heals_it() {
         .output()
         .unwrap();
     if !mounted.status.success() {
-        skip(
-            "packages::a_full_disk_is_said_and_room_heals_it",
-            "a small file system cannot be mounted here",
-        );
+        skip("a small file system cannot be mounted here");
         return;
     }
     let unmount = || Command::new("umount").arg(&directory).status().unwrap();
@@ -574,7 +568,7 @@ fn which_python() -> String {
 
 #[test]
 fn what_is_in_uvs_cache_serves_without_network() {
-    let Some(shelf) = Shelf::new("what_is_in_uvs_cache_serves_without_network") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -594,7 +588,7 @@ fn what_is_in_uvs_cache_serves_without_network() {
 
 #[test]
 fn a_file_beside_the_script_names_its_packages_and_a_change_of_it_counts() {
-    let Some(shelf) = Shelf::new("a_file_beside_the_script_names_its_packages_and_a_change_of_it_counts") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     for (name, version) in [("greeting", "1.0"), ("greeting", "2.0")] {
@@ -676,7 +670,7 @@ fn a_task_may_name_an_interpreter_that_somebody_manages() {
 
 #[test]
 fn credentials_reach_the_build_and_neither_the_log_nor_the_script() {
-    let Some(shelf) = Shelf::new("credentials_reach_the_build_and_neither_the_log_nor_the_script") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -712,7 +706,7 @@ fn credentials_reach_the_build_and_neither_the_log_nor_the_script() {
 
 #[test]
 fn with_wheels_only_nothing_is_built_from_source() {
-    let Some(shelf) = Shelf::new("with_wheels_only_nothing_is_built_from_source") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let built = shelf.world.root.join("built");
@@ -732,7 +726,7 @@ fn with_wheels_only_nothing_is_built_from_source() {
 
 #[test]
 fn an_environment_in_use_is_not_removed() {
-    let Some(shelf) = Shelf::new("an_environment_in_use_is_not_removed") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     shelf.wheel("greeting", "1.0");
@@ -764,7 +758,7 @@ fn an_environment_in_use_is_not_removed() {
 
 #[test]
 fn a_service_that_leaves_does_not_wait_for_a_build() {
-    let Some(shelf) = Shelf::new("a_service_that_leaves_does_not_wait_for_a_build") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let pid = shelf.world.root.join("pid");

@@ -15,6 +15,9 @@ WITH parameter AS (
 ), followed AS (
   UPDATE task t SET lock_sha256 = p.lock_sha256 FROM parameter p
    WHERE t.requirements_sha256 = p.requirements_sha256 AND t.lock_sha256 IS DISTINCT FROM p.lock_sha256
+), woken AS MATERIALIZED (
+  -- Files that wait for it are looked at now.
+  SELECT pg_notify(current_schema() || '_wake', 'environment') FROM settled
 )
 INSERT INTO task_event (task_id, task_name, actor, kind, before, after)
 SELECT t.task_id, t.name, p.actor, 'environment',
@@ -23,4 +26,4 @@ SELECT t.task_id, t.name, p.actor, 'environment',
   FROM parameter p JOIN settled s USING (requirements_sha256) JOIN was w USING (requirements_sha256)
   JOIN task t ON t.retired_at IS NULL
              AND (t.requirements_sha256 = p.requirements_sha256 OR t.next_requirements_sha256 = p.requirements_sha256)
- WHERE (w.state, w.lock_sha256) IS DISTINCT FROM ('ready', p.lock_sha256);
+ WHERE (w.state, w.lock_sha256) IS DISTINCT FROM ('ready', p.lock_sha256) AND (SELECT count(*) FROM woken) > 0;

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::output::{instant, print, print_json, say, settings, table};
 use super::{Exit, not_found};
 use crate::cli::CheckArgs;
 use crate::config::Config;
 use crate::executor::{Inspection, Interpreter};
+use crate::packages::{Interpreters, Source};
 use crate::schedule::Schedule;
 use crate::script::ScriptKind;
 use crate::service::scan::{self, Assessment, FileProblem, Found, Listing};
@@ -29,6 +30,8 @@ struct Report {
     problems: Vec<String>,
     /// What it asks for, of a task.
     header: Option<Value>,
+    /// The file beside it that names its packages, relative to the scripts directory.
+    packages_from: Option<PathBuf>,
 }
 
 /// Prints a line for each script.
@@ -59,12 +62,18 @@ pub(super) fn check(arguments: &CheckArgs, config: Config) -> anyhow::Result<Exi
             true,
             [
                 Report {
-                    header: Some(header), ..
+                    header: Some(header),
+                    packages_from,
+                    ..
                 },
             ],
         ) = (path.is_file(), reports.as_slice())
         {
-            print(&format!("\n{}", settings(header)))?;
+            let mut header = header.clone();
+            if let (Some(file), Some(fields)) = (packages_from, header.as_object_mut()) {
+                fields.insert("dependencies".to_owned(), json!(format!("those of {}", file.display())));
+            }
+            print(&format!("\n{}", settings(&header)))?;
         }
         if reports.is_empty() {
             print(&format!("no scripts in {}\n", root.display()))?;
@@ -134,7 +143,7 @@ fn reports(listing: &Listing, interpreter: Option<&Interpreter>, config: &Config
     let mut reports: Vec<Report> = listing
         .found
         .values()
-        .map(|found| report(found, inspections.get(&found.path), config))
+        .map(|found| report(found, inspections.get(&found.path), interpreter, config))
         .collect();
     for (path, message) in &listing.refused {
         reports.push(problem_report(path, None, &[FileProblem::whole_file(message.clone())]));
@@ -142,7 +151,12 @@ fn reports(listing: &Listing, interpreter: Option<&Interpreter>, config: &Config
     reports
 }
 
-fn report(found: &Found, inspection: Option<&Inspection>, config: &Config) -> Report {
+fn report(
+    found: &Found,
+    inspection: Option<&Inspection>,
+    interpreter: Option<&Interpreter>,
+    config: &Config,
+) -> Report {
     let name = found.name.as_str().to_owned();
     let content = match scan::read(found) {
         Ok(Some(content)) => content,
@@ -167,6 +181,7 @@ fn report(found: &Found, inspection: Option<&Inspection>, config: &Config) -> Re
             summary: "neither a header nor a `run`: others may import it".to_owned(),
             problems: Vec::new(),
             header: None,
+            packages_from: None,
         },
         Assessment::Task(task) => {
             let header = &task.header;
@@ -183,30 +198,63 @@ fn report(found: &Found, inspection: Option<&Inspection>, config: &Config) -> Re
                     (false, true) => "ready",
                     (false, false) => "disabled",
                 },
-                summary: summary(&task, schedule.as_ref(), next),
+                summary: summary(&task, schedule.as_ref(), next, interpreter),
                 schedule: header.schedule.clone(),
                 timezone: schedule.map(|_| timezone),
                 next,
                 problems: Vec::new(),
                 header: serde_json::to_value(header).ok(),
+                packages_from: packages_from(&task),
             }
         }
     }
 }
 
-fn summary(task: &scan::TaskFile, schedule: Option<&Schedule>, next: Option<Timestamp>) -> String {
+fn summary(
+    task: &scan::TaskFile,
+    schedule: Option<&Schedule>,
+    next: Option<Timestamp>,
+    interpreter: Option<&Interpreter>,
+) -> String {
     let mut parts = Vec::new();
     if let Some(schedule) = schedule {
         parts.push(schedule.describe());
         parts.push(next.map_or("never fires".to_owned(), |next| format!("next {}", instant(next))));
     }
+    parts.extend(python(task, interpreter));
     if !task.header.dependencies.is_empty() {
-        parts.push(format!(
-            "needs {} to be importable: packages are not installed by this version",
-            task.header.dependencies.join(", ")
-        ));
+        parts.push(format!("needs {}", task.header.dependencies.join(", ")));
     }
+    parts.extend(packages_from(task).map(|file| format!("needs what `{}` names", file.display())));
     parts.join("; ")
+}
+
+/// Which Python it runs on, where that is not simply the one that all scripts run on.
+fn python(task: &scan::TaskFile, interpreter: Option<&Interpreter>) -> Option<String> {
+    if let Some(path) = &task.header.python {
+        let there = if path.is_file() {
+            ""
+        } else {
+            ", which is not on this machine"
+        };
+        return Some(format!("runs on `{}`{there}", path.display()));
+    }
+    let wanted = task.requirements.as_ref()?.requires_python.as_deref()?;
+    let default = interpreter?;
+    let fits = Interpreters::new(Ok(default.clone()), None, Path::new("")).default_fits(Some(wanted));
+    (!fits).then(|| {
+        format!(
+            "needs Python {wanted}, and not {}, on which scripts run by default",
+            default.version
+        )
+    })
+}
+
+fn packages_from(task: &scan::TaskFile) -> Option<PathBuf> {
+    match &task.requirements.as_ref()?.source {
+        Source::File(file) => Some(file.clone()),
+        Source::Header => None,
+    }
 }
 
 fn problem_report(path: &Path, task: Option<String>, problems: &[FileProblem]) -> Report {
@@ -223,6 +271,7 @@ fn problem_report(path: &Path, task: Option<String>, problems: &[FileProblem]) -
         },
         problems: problems.iter().map(|problem| problem.in_file(path)).collect(),
         header: None,
+        packages_from: None,
     }
 }
 

@@ -247,6 +247,8 @@ struct TaskRow {
     concurrency_group: Option<String>,
     #[diesel(sql_type = SmallInt)]
     group_max_running: i16,
+    #[diesel(sql_type = Nullable<Text>)]
+    packages_problem: Option<String>,
     #[diesel(sql_type = BigInt)]
     live_nodes: i64,
     #[diesel(sql_type = BigInt)]
@@ -299,6 +301,7 @@ fn task_of(row: TaskRow) -> Task {
         queue: row.queue,
         required_tags: row.required_tags,
         group: row.concurrency_group.map(|group| (group, group_max_running)),
+        packages_problem: row.packages_problem,
         live_nodes: row.live_nodes,
         serving_nodes: row.serving_nodes,
     }

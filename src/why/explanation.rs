@@ -240,7 +240,7 @@ pub struct OtherPlan {
     pub cause: Option<super::plans::Cause>,
 }
 
-/// Something that was wrong with the task's file.
+/// Something that was wrong with the task's file, or with the packages that it asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Since when.
@@ -600,7 +600,9 @@ impl Case<'_> {
     /// What was wrong with the file at an instant.
     pub fn problem(&self, at: Timestamp) -> Option<Problem> {
         let events = &self.story().events;
-        let tells = |event: &&Event| event.after.get("problem").is_some() && event.kind != "planned";
+        let tells = |event: &&Event| {
+            event.after.get("problem").is_some() && !["planned", "environment"].contains(&event.kind.as_str())
+        };
         let text = |event: &Event| event.after["problem"].as_str().map(str::to_owned);
         let last = events.iter().rev().filter(tells).find(|event| event.at <= at)?;
         let wrong = text(last)?;
@@ -617,6 +619,34 @@ impl Case<'_> {
                 .into_iter()
                 .find(|event| text(event).is_none())
                 .map(|event| event.at),
+            text: wrong,
+        })
+    }
+
+    /// Why the packages that the task asked for could not be had at an instant.
+    pub fn packages_problem(&self, at: Timestamp) -> Option<Problem> {
+        let story = self.story();
+        let told: Vec<&Event> = story
+            .events
+            .iter()
+            .filter(|event| event.kind == "environment")
+            .collect();
+        let (earlier, later) = told.split_at(told.partition_point(|event| event.at <= at));
+        let text = |event: &Event| event.after["problem"].as_str().map(str::to_owned);
+        let last = *earlier.last()?;
+        let wrong = text(last)?;
+        let failed = earlier.iter().rev().take_while(|event| text(event).is_some());
+        let cured = later.iter().find(|event| text(event).is_none()).map(|event| event.at);
+        // Where an edit asks for nothing that is missing, no event says that what was missing is not wanted any more.
+        let is_over = cured.is_none() && story.task.packages_problem.is_none();
+        let edit = story
+            .events
+            .iter()
+            .find(|event| ["edited", "healed"].contains(&event.kind.as_str()) && event.at > last.at);
+        let until = cured.or(edit.filter(|_| is_over).map(|event| event.at));
+        (until.is_none_or(|until| until > at)).then_some(Problem {
+            since: failed.last().map_or(last.at, |event| event.at),
+            until,
             text: wrong,
         })
     }

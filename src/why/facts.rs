@@ -70,6 +70,8 @@ pub struct Task {
     pub required_tags: Vec<String>,
     /// The limit that it shares with other tasks, and how many runs that allows.
     pub group: Option<(String, i16)>,
+    /// Why the packages that it asks for cannot be had.
+    pub packages_problem: Option<String>,
     /// How many nodes are alive.
     pub live_nodes: i64,
     /// How many of them serve its queue and offer its tags.

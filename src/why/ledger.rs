@@ -55,6 +55,7 @@ impl Ledger {
             required_tags: Vec::new(),
             group: None,
             live_nodes: 1,
+            packages_problem: None,
             serving_nodes: 1,
         };
         let mut ledger = Ledger {

@@ -69,6 +69,8 @@ pub struct InstantAnswer {
     pub plan: Option<Plan>,
     /// What was wrong with the file then.
     pub problem: Option<Problem>,
+    /// Why the packages that it asked for could not be had then.
+    pub packages_problem: Option<Problem>,
     /// Runs that somebody asked for, to stand for this instant or at it.
     pub asked_for: Vec<RunFact>,
 }
@@ -161,6 +163,7 @@ fn answer_instant(case: &Case<'_>, at: Timestamp, resolved: &Resolved) -> Instan
         facts: Vec::new(),
         plan: case.plans.at(at).cloned(),
         problem: case.problem(at),
+        packages_problem: case.packages_problem(at),
         asked_for: scene.map(|scene| scene.stand_ins.clone()).unwrap_or_default(),
         explanation,
     };

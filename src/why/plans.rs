@@ -297,12 +297,17 @@ impl Definition {
     }
 }
 
+/// The planner's own events follow a change, and those of packages have nothing to do with when a task is due.
+fn changes_plan(event: &Event) -> bool {
+    event.kind != "planned" && event.kind != "environment"
+}
+
 /// What the other events and the task as it stands tell about the time before the planner recorded its plans. It may be wrong
 /// about moments: a plan follows its definition a little later, and one that cannot be planned does not.
 fn concluded_plans(story: &Story, until: Option<Timestamp>) -> Vec<Plan> {
     let mut definition = Definition::of(story);
     let mut plans = Vec::new();
-    for event in story.events.iter().rev().filter(|event| event.kind != "planned") {
+    for event in story.events.iter().rev().filter(|event| changes_plan(event)) {
         if until.is_none_or(|until| event.at < until) && event.kind != "created" {
             let plan = definition.plan(event.at);
             plans.push(Plan {
@@ -338,7 +343,7 @@ fn awaited_plan(story: &Story, last: Option<&Plan>) -> Option<Plan> {
     let last_change = story
         .events
         .iter()
-        .rfind(|event| event.kind != "planned" && event.at >= story.task.updated_at);
+        .rfind(|event| changes_plan(event) && event.at >= story.task.updated_at);
     awaited.cause = last_change.map(cause_of);
     (story.task.changing && last.is_none_or(differs)).then_some(awaited)
 }

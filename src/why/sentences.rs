@@ -60,6 +60,16 @@ pub(super) fn say(case: &Case<'_>, answer: &mut InstantAnswer, resolved: &Resolv
         };
         facts.push(fact("file broken", format!("since {since}, {until}: {text}{in_force}")));
     }
+    if let Some(problem) = &answer.packages_problem {
+        let until = problem
+            .until
+            .map_or("still is so".to_owned(), |until| format!("until {}", words.time(until)));
+        let since = words.time(problem.since);
+        facts.push(fact(
+            "packages",
+            format!("could not be had since {since}, {until}: {}", shorten(&problem.text)),
+        ));
+    }
     let name = name_at(&case.facts.story, answer.at);
     if name != case.facts.story.task.name {
         facts.push(fact(
@@ -1351,6 +1361,68 @@ mod tests {
         for time in ["2026-05-04T09:00:00Z", "2026-05-04T12:00:00Z"] {
             assert!(!said(&ledger, time).1.concat().contains("broken"));
         }
+    }
+
+    #[test]
+    fn packages_that_cannot_be_had_are_told_apart_from_a_broken_file() {
+        let problem = |text: Option<&str>| json!({ "state": "any", "problem": text });
+        let tell = |ledger: &mut Ledger, time: &str, kind: &str, after: serde_json::Value| {
+            ledger.tell(at(time), "syncer", kind, json!({}), after);
+        };
+        let mut ledger = hourly();
+        tell(
+            &mut ledger,
+            "2026-05-04T08:10:00Z",
+            "problem",
+            problem(Some("backup.py:3: no")),
+        );
+        tell(
+            &mut ledger,
+            "2026-05-04T09:10:00Z",
+            "environment",
+            problem(Some("no such package")),
+        );
+        tell(
+            &mut ledger,
+            "2026-05-04T09:20:00Z",
+            "environment",
+            problem(Some("no `nosuch`")),
+        );
+        tell(&mut ledger, "2026-05-04T10:30:00Z", "environment", problem(None));
+        ledger.row(at(TEN), Trigger::Schedule, Status::Succeeded, None);
+        let facts = said(&ledger, TEN).1;
+        for fact in [
+            "packages: could not be had since 09:10:00, until 10:30:00: no `nosuch`",
+            "file broken: since 08:10:00, still is: backup.py:3: no; the last good version was in force",
+        ] {
+            assert!(facts.contains(&fact.to_owned()), "{facts:?}");
+        }
+        assert!(
+            facts.iter().all(|fact| !fact.contains("environment")),
+            "what packages do is no change of plan: {facts:?}"
+        );
+        for time in ["2026-05-04T09:00:00Z", "2026-05-04T11:00:00Z"] {
+            assert!(!said(&ledger, time).1.concat().contains("packages"), "{time}");
+        }
+    }
+
+    #[test]
+    fn packages_that_are_not_asked_for_any_more_are_not_missing() {
+        let mut ledger = hourly();
+        let problem = json!({ "state": "needs_attention", "problem": "no `nosuch`" });
+        ledger.tell(at("2026-05-04T09:10:00Z"), "syncer", "environment", json!({}), problem);
+        ledger.edit("0 * * * *", "UTC", at("2026-05-04T10:30:00Z"));
+        let told = |ledger: &Ledger, time: &str| {
+            let facts = said(ledger, time).1;
+            facts.into_iter().find(|fact| fact.starts_with("packages"))
+        };
+        let missing = "packages: could not be had since 09:10:00, until 10:30:00: no `nosuch`";
+        assert_eq!(told(&ledger, TEN).as_deref(), Some(missing));
+        assert_eq!(told(&ledger, "2026-05-04T11:00:00Z"), None);
+        // The edit asked for the same.
+        ledger.story.task.packages_problem = Some("no `nosuch`".to_owned());
+        let missing = "packages: could not be had since 09:10:00, still is so: no `nosuch`";
+        assert_eq!(told(&ledger, "2026-05-04T11:00:00Z").as_deref(), Some(missing));
     }
 
     #[test]

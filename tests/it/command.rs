@@ -734,6 +734,52 @@ fn a_task_shows_that_its_packages_are_made_or_cannot_be_had() {
 }
 
 #[test]
+fn check_says_which_python_and_which_packages_a_script_asks_for() {
+    let world = World::new();
+    let header = |lines: &str| format!("# /// script\n{lines}# ///\ndef run():\n    pass\n");
+    world.script(
+        "header.py",
+        &header("# requires-python = \">=3.9\"\n# dependencies = [\"httpx>=0.27\", \"rich\"]\n"),
+    );
+    world.script("later.py", &header("# requires-python = \">=3.99\"\n"));
+    world.script(
+        "managed.py",
+        &header("# [tool.dropcron]\n# python = \"/opt/app/bin/python\"\n"),
+    );
+    world.script("shop/orders.py", "def run():\n    pass\n");
+    world.script("shop/requirements.txt", "idna==3.10\n");
+    let text = world.dropcron_ok(&["check"]);
+    let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    for (name, said) in [
+        ("header", "needs httpx>=0.27, rich"),
+        ("later", "needs Python >=3.99, and not 3."),
+        ("managed", "runs on `/opt/app/bin/python`, which is not on this machine"),
+        ("shop/orders", "needs what `shop/requirements.txt` names"),
+    ] {
+        assert!(line(name).contains(said), "{name}: {text}");
+    }
+    assert!(!line("header").contains("Python"), "{text}");
+    let settings = |file: &str| {
+        let text = world.dropcron_ok(&["check", &format!("scripts/{file}")]);
+        let (_, settings) = text.split_once("\n\n").unwrap();
+        settings
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    for (file, wanted) in [
+        ("header.py", "dependencies httpx>=0.27, rich"),
+        ("header.py", "requires_python >=3.9"),
+        ("managed.py", "python /opt/app/bin/python"),
+        ("shop/orders.py", "dependencies those of shop/requirements.txt"),
+    ] {
+        assert!(settings(file).contains(&wanted.to_owned()), "{:?}", settings(file));
+    }
+    let reports = json(&world.dropcron(&["check", "scripts/shop/orders.py", "--json"]));
+    assert_eq!(reports[0]["packages_from"], "shop/requirements.txt");
+}
+
+#[test]
 fn check_needs_neither_database_nor_data_directory_nor_python() {
     let world = World::new();
     world.scheduled("ready.py", "30 2 * * *", "def run():\n    pass");

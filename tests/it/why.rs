@@ -341,6 +341,32 @@ fn the_planner_tells_of_changes_of_the_plan_and_of_nothing_else() {
 }
 
 #[test]
+fn a_run_whose_packages_cannot_be_had_says_why() {
+    let world = World::new();
+    let header = "# /// script\n# dependencies = [\"httpx\"]\n# [tool.dropcron]\n# schedule = \"* * * * * *\"\n# ///\n";
+    world.script("fetch.py", &format!("{header}def run(): pass"));
+    let serve = world.serve_with(&world.data, &[("DROPCRON_UV", "/nonexistent/uv")]);
+    world.wait_for("select count(*) > 0 from run_log where reason = 'environment'");
+    world.wait_for("select count(*) > 0 from task_event where kind = 'environment'");
+    let told_at = world.value("select at from task_event where kind = 'environment'");
+    let later = format!("from run_log where reason = 'environment' and scheduled_for > '{told_at}'");
+    world.wait_for(&format!("select count(*) > 0 {later}"));
+    serve.stop();
+    let at = instant(&world, &format!("select min(scheduled_for) {later}"));
+    let text = why(&world, &["fetch", &at]);
+    assert_has(
+        &text,
+        &[
+            "failed before it started",
+            "reason    environment",
+            "packages  could not be had since ",
+            "still is so: `DROPCRON_UV` is `/nonexistent/uv`, and there is no such program",
+        ],
+    );
+    assert!(!text.contains("file broken"), "{text}");
+}
+
+#[test]
 fn a_broken_header_is_told_beside_what_ran_all_the_same() {
     let world = World::new();
     world.scheduled("steady.py", "* * * * * *", "def run(): return 1");

@@ -48,7 +48,7 @@ WITH input AS (
     FROM current c JOIN placed p USING (task_id)
     LEFT JOIN LATERAL (SELECT e.event_id FROM task_event e
                         WHERE e.task_id = c.task_id AND e.at >= c.updated_at
-                          AND e.kind NOT IN ('planned', 'renamed', 'problem')
+                          AND e.kind NOT IN ('planned', 'renamed', 'problem', 'environment')
                         ORDER BY e.at, e.event_id LIMIT 1) e ON true
    WHERE c.becomes IS DISTINCT FROM c.was
 )

@@ -1298,10 +1298,27 @@ mod tests {
         let task = &mut ledger.story.task;
         (task.changing, task.updated_at) = (true, at("2026-05-04T09:10:00Z"));
         task.schedule_override = Some(vec!["5 * * * *".to_owned()]);
+        ledger.tell(
+            at("2026-05-04T09:10:00Z"),
+            "eve@host",
+            "overridden",
+            json!({}),
+            json!({}),
+        );
+        // What becomes of its packages changes no plan.
+        ledger.tell(
+            at("2026-05-04T09:20:00Z"),
+            "syncer",
+            "environment",
+            json!({}),
+            json!({}),
+        );
         let (verdict, facts) = said(&ledger, "2026-05-04T10:05:00Z");
         assert_eq!(verdict, "due, and about to be settled");
         assert!(
-            facts.iter().any(|fact| fact.ends_with("no service has planned it yet")),
+            facts
+                .iter()
+                .any(|fact| fact.ends_with("(overridden by eve@host); no service has planned it yet")),
             "{facts:?}"
         );
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::access::with_connection;
-use super::output::{maybe_instant, milliseconds, print, print_json, settings, table};
+use super::output::{maybe_instant, milliseconds, print, print_json, settings, single_line, table};
 use super::{Exit, not_found};
 use crate::cli::TasksArgs;
 use crate::config::Config;
@@ -50,13 +50,23 @@ pub(super) async fn tasks(arguments: &TasksArgs, config: &Config) -> anyhow::Res
     print(&table(&columns, rows.iter().map(row)))?;
     for task in &rows {
         if let Some(problem) = &task.problem {
-            print(&format!("problem: {problem}\n"))?;
+            print(&problem_of(task, problem))?;
         }
         if name.is_some() {
             print(&format!("\n{}", settings(&in_force(task, header_of(task)))))?;
         }
     }
     Ok(Exit::Ok)
+}
+
+/// A problem with the task that has it: those of files begin with the file, those of packages do not say whose they are.
+fn problem_of(task: &TaskRow, problem: &str) -> String {
+    let whose = match problem.starts_with(&task.script_path) {
+        true => String::new(),
+        false => format!("{}: ", task.name),
+    };
+    let lines: Vec<String> = problem.lines().map(single_line).collect();
+    format!("problem: {whose}{}\n", lines.join("\n  "))
 }
 
 /// A task's header with what it leaves to others filled in.

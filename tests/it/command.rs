@@ -720,10 +720,15 @@ fn a_task_shows_that_its_packages_are_made_or_cannot_be_had() {
         "update task set requirements_sha256 = null, next_requirements_sha256 = sha256('asked') where name = 'prices'",
     );
     assert_eq!(states(), ["ready", "building"]);
-    world.sql("update environment set state = 'needs_attention', problem = 'there is no `nosuch`'");
+    world.sql(
+        "update environment set state = 'needs_attention', problem = e'No solution:\n  there is no \x1b[2J`nosuch`'",
+    );
     assert_eq!(states(), ["ready", "problem"]);
     let text = world.dropcron_ok(&["tasks"]);
-    assert!(text.contains("problem: there is no `nosuch`"), "{text}");
+    assert!(
+        text.contains("problem: prices: No solution:\n    there is no  [2J`nosuch`\n"),
+        "{text}"
+    );
     let health = world.value("select tasks_with_problem from dropcron_report.health");
     assert_eq!(health, "1");
     world.sql(

@@ -200,15 +200,18 @@ fn read(path: &Path) -> Result<Option<String>, RequirementsError> {
     std::fs::read_to_string(path).map(Some).map_err(failed)
 }
 
-/// The packages of a project, and its Python; none if it names none.
-fn project(path: &Path, text: &str) -> Result<Option<(Vec<String>, Option<String>)>, RequirementsError> {
+/// The packages of a project, and its Python.
+type Project = (Vec<String>, Option<String>);
+
+/// What a project asks for; none if it names no packages.
+fn project(path: &Path, text: &str) -> Result<Option<Project>, RequirementsError> {
     #[derive(Deserialize)]
     struct Document {
-        project: Option<Project>,
+        project: Option<Table>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
-    struct Project {
+    struct Table {
         #[serde(default)]
         dependencies: Vec<String>,
         requires_python: Option<String>,

@@ -285,6 +285,8 @@ impl Environments {
         };
         std::fs::write(made.join(DESCRIPTION), serde_json::to_vec_pretty(&description)?)?;
         std::fs::write(made.join(USED), "")?;
+        // A name must not outlive a power cut that its content does not.
+        rustix::fs::syncfs(File::open(made)?)?;
         if self.shared {
             // Its name is no secret; the directory above cannot be listed.
             std::fs::set_permissions(&self.directory, Permissions::from_mode(0o711))?;

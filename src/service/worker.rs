@@ -297,7 +297,7 @@ impl Worker {
         drop(permit);
         let failed = |message| self.not_started(unprepared(Reason::Environment, "environment", message));
         let ready = tokio::select! {
-            ready = self.builder.wait(claim) => ready.map_err(failed)?,
+            ready = self.wait_for_packages(claim) => ready.map_err(failed)?,
             why = asked(stop) => return Err(self.stopped(why)),
             () = self.giving_back.cancelled() => return Err(Fate::GivenBack),
             limit = self.waited_too_long(claim) => return Err(failed(format!(
@@ -310,6 +310,16 @@ impl Worker {
             why = asked(stop) => Err(self.stopped(why)),
             () = self.giving_back.cancelled() => Err(Fate::GivenBack),
         }
+    }
+
+    /// What the builder says; that there is nothing to wait for is no end before the instant itself.
+    async fn wait_for_packages(&self, claim: &Claim) -> Result<Ready, String> {
+        let ready = self.builder.wait(claim).await;
+        if ready.is_err() {
+            let due = self.context.node.clock.instant_of(claim.due_at);
+            tokio::time::sleep_until(due.into()).await;
+        }
+        ready
     }
 
     /// Comes back with the task's timeout, when it is over for a run that has not begun.

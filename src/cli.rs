@@ -46,6 +46,11 @@ pub enum Verb {
         after_help = "Examples:\n  dropcron serve\n  DATABASE_URL=postgres://me@db/ops dropcron serve --scripts /srv/scripts"
     )]
     Serve,
+    /// Say whether the service of this data directory works: its loops, its heartbeat, its database
+    #[command(
+        after_help = "Examples:\n  dropcron health\n  dropcron health --json | jq -r '.problems[]'\n\nEnds with 0 if it does, with 1 if not, with 4 if the database cannot be reached."
+    )]
+    Health(JsonArgs),
     /// Read every script without running it, and say what is wrong
     #[command(
         after_help = "Examples:\n  dropcron check\n  dropcron check scripts/prices/btc.py\n  dropcron check --json | jq '.[] | select(.state == \"problem\")'"

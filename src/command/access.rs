@@ -32,6 +32,11 @@ impl Access {
         Ok(access)
     }
 
+    /// Opens the database in use as it is, for who only looks. A private Postgres that does not run is started.
+    pub async fn open_as_it_is(config: &Config) -> anyhow::Result<Access> {
+        Access::connect(config).await
+    }
+
     /// The same, for a service that may come up before its database: several tries, one line each.
     pub async fn open_patiently(config: &Config) -> anyhow::Result<Access> {
         let begun = Instant::now();

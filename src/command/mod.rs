@@ -7,8 +7,11 @@ mod output;
 mod isolation;
 
 mod packages;
+mod service_manager;
 
 mod serve;
+
+mod health;
 
 mod check;
 
@@ -171,6 +174,7 @@ fn run_command_line(cli: Cli) -> anyhow::Result<Exit> {
 async fn dispatch(verb: Verb, config: Config) -> anyhow::Result<Exit> {
     match verb {
         Verb::Serve => serve::serve(config).await,
+        Verb::Health(arguments) => health::health(&arguments, &config).await,
         Verb::Check(arguments) => check::check(&arguments, config),
         Verb::Next(arguments) => next::next(&arguments, &config).await,
         Verb::Run(arguments) => run::run(&arguments, config).await,

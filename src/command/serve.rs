@@ -12,6 +12,7 @@ use super::Exit;
 use super::access::Access;
 use super::isolation;
 use super::packages::default_interpreter;
+use super::service_manager::ServiceManager;
 use crate::config::Config;
 use crate::database::{Cluster, ServeLock};
 use crate::executor::{Executor, Interpreter, become_subreaper};
@@ -34,6 +35,9 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between looks at a private Postgres.
 const ATTENDANCE: Duration = Duration::from_secs(2);
+
+/// Starting a private Postgres takes no longer, crash recovery included; what does hangs.
+const LONGEST_ATTENDANCE: Duration = Duration::from_secs(900);
 
 /// Runs until a signal.
 pub(super) async fn serve(config: Config) -> anyhow::Result<Exit> {
@@ -115,12 +119,15 @@ async fn serve_on(
     );
     let worker = Worker::new(context.clone(), executor, builder.clone());
     let syncer = Syncer::new(context.clone(), interpreter.ok(), builder.clone());
+    let service_manager = ServiceManager::of_environment();
     let loops = Loops::start(&context, &worker, syncer, reaper);
     let attendant = access
         .cluster
         .take()
         .map(|cluster| tokio::spawn(attend(cluster, node.clone(), loops.stop_recorder.clone())));
+    service_manager.ready(&node)?;
     signals.next().await;
+    service_manager.stopping();
     drain(&context, &worker, &loops, signals).await;
     builder.leave().await;
     loops.stop_recorder(&context).await;
@@ -148,11 +155,14 @@ fn version_of(interpreter: &Result<Interpreter, String>) -> Option<&str> {
 
 /// Starts a private Postgres that died under us, and keeps its log short. Returns it when the service ends.
 async fn attend(mut cluster: Cluster, node: Arc<Node>, stop: CancellationToken) -> Cluster {
+    let pulse = node.pulse("attendant", LONGEST_ATTENDANCE);
     loop {
+        pulse.rest(ATTENDANCE);
         tokio::select! {
             () = tokio::time::sleep(ATTENDANCE) => {}
             () = stop.cancelled() => return cluster,
         }
+        pulse.pass();
         let is_away = !node.is_in_contact();
         let attended = tokio::task::spawn_blocking(move || {
             let result = if is_away {
@@ -199,9 +209,12 @@ impl Loops {
         loops
             .tasks
             .spawn(Scheduler::new(context.clone(), worker.clone()).run(stop()));
-        loops
-            .tasks
-            .spawn(listener::run(context.database.clone(), context.wake.clone(), stop()));
+        loops.tasks.spawn(listener::run(
+            context.database.clone(),
+            context.wake.clone(),
+            context.node.pulse("listener", listener::LONGEST_PASS),
+            stop(),
+        ));
         loops.tasks.spawn(reaper.run(stop()));
         loops.tasks.spawn(Judge::new(context.clone()).run(stop()));
         loops

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::health::Pulse;
 use super::worker::Context;
 use crate::script::Expectation;
 use crate::series::{self, Judgement, Kind, Past};
@@ -21,6 +22,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between two looks for series that have become stale.
 const STALE_TICK: Duration = Duration::from_secs(10);
 
+/// A pass that takes longer hangs: each of its statements has a limit, and so have its points.
+const LONGEST_PASS: Duration = Duration::from_secs(600);
+
 /// Points of one pass.
 const BATCH: i64 = 200;
 
@@ -30,6 +34,7 @@ const HISTORY: i64 = 50;
 /// Judges points; see the module.
 pub struct Judge {
     context: Context,
+    pulse: Pulse,
     looked_for_stale_at: Option<Instant>,
     /// What the last pass could not do, so that it is said once for as long as it is so.
     reported: Option<String>,
@@ -56,6 +61,7 @@ impl Judge {
     /// For the node of this context.
     pub fn new(context: Context) -> Judge {
         Judge {
+            pulse: context.node.pulse("judge", LONGEST_PASS),
             context,
             looked_for_stale_at: None,
             reported: None,
@@ -65,6 +71,7 @@ impl Judge {
     /// Runs until cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            self.pulse.pass();
             let is_more = match self.run_once().await {
                 Ok(is_more) => {
                     self.reported = None;
@@ -75,6 +82,7 @@ impl Judge {
                     false
                 }
             };
+            self.pulse.rest(TICK);
             tokio::select! {
                 () = tokio::time::sleep(if is_more { Duration::ZERO } else { TICK }) => {}
                 () = stop.cancelled() => return,

@@ -9,6 +9,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::health::Pulse;
 use super::wake::Wake;
 use crate::database::{Database, SCHEMA};
 
@@ -18,11 +19,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Without a notification for so long the connection is tried: a dead one says nothing.
 const PROBE: Duration = Duration::from_secs(30);
 
-/// Listens until cancelled.
-pub async fn run(database: Database, wake: Arc<Wake>, stop: CancellationToken) {
+/// Nothing heard, probe included, for longer than this hangs.
+pub const LONGEST_PASS: Duration = Duration::from_secs(90);
+
+/// Listens until cancelled. Each wait for a notification is a pass of `pulse`.
+pub async fn run(database: Database, wake: Arc<Wake>, pulse: Pulse, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = listen(&database, &wake) => {}
+            () = listen(&database, &wake, &pulse) => {}
             () = stop.cancelled() => return,
         }
         tokio::select! {
@@ -33,7 +37,8 @@ pub async fn run(database: Database, wake: Arc<Wake>, stop: CancellationToken) {
 }
 
 /// Comes back when the connection is lost.
-async fn listen(database: &Database, wake: &Wake) {
+async fn listen(database: &Database, wake: &Wake, pulse: &Pulse) {
+    pulse.pass();
     let Ok(mut connection) = database.direct().await else {
         return;
     };
@@ -47,7 +52,9 @@ async fn listen(database: &Database, wake: &Wake) {
     // What happened while nobody listened.
     wake.plan();
     wake.queue();
-    while next(&mut connection, wake).await {}
+    while next(&mut connection, wake).await {
+        pulse.pass();
+    }
 }
 
 async fn next(connection: &mut AsyncPgConnection, wake: &Wake) -> bool {

@@ -5,6 +5,8 @@
 
 pub mod clock;
 
+pub mod health;
+
 pub mod node;
 
 pub mod wake;

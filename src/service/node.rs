@@ -14,9 +14,10 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::health::{Health, HealthReport, Pulse};
 use crate::config::Config;
 use crate::database::Database;
-use crate::store::nodes::{self, Contact, NewNode};
+use crate::store::nodes::{self, Contact, Heartbeat, NewNode};
 use crate::store::runs::Asker;
 
 /// Heartbeats in a lease: five may be lost.
@@ -49,6 +50,7 @@ pub struct Incarnation {
 pub struct Node {
     /// Its estimate of the database's clock.
     pub clock: Clock,
+    health: Health,
     entry: NewNode,
     incarnation: RwLock<Incarnation>,
     lease: Duration,
@@ -70,9 +72,9 @@ impl Node {
         let entry = NewNode {
             node_id: Uuid::now_v7(),
             kind,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: host(),
             pid: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
-            data_directory_id: data_directory_id(&config.data_directory)?,
+            data_directory_id: make_data_directory_id(&config.data_directory)?,
             queues: config.queues.clone(),
             tags: config.tags.clone(),
             max_running: i32::try_from(config.capacity.running).unwrap_or(i32::MAX),
@@ -88,6 +90,7 @@ impl Node {
         let fenced = watch::Sender::new(entry.node_id);
         Ok(Arc::new(Node {
             clock,
+            health: Health::default(),
             entry,
             incarnation: RwLock::new(incarnation),
             lease: config.lease,
@@ -157,6 +160,20 @@ impl Node {
     /// Whether the last heartbeat reached the database.
     pub fn is_in_contact(&self) -> bool {
         self.in_contact.load(Ordering::Relaxed)
+    }
+
+    /// The pulse of a loop of this process; see `Health::pulse`.
+    pub fn pulse(&self, name: &'static str, longest_pass: Duration) -> Pulse {
+        self.health.pulse(name, longest_pass)
+    }
+
+    /// How this process is, for whoever asks: the heartbeat, a service manager, the API.
+    pub fn health(&self) -> HealthReport {
+        HealthReport {
+            is_in_contact: self.is_in_contact(),
+            is_draining: self.is_draining(),
+            loops: self.health.loops(Instant::now()),
+        }
     }
 
     /// Changes to the new id when the node was declared dead: what it runs under an older one is not its own any more.
@@ -230,7 +247,15 @@ impl Node {
         let offset = self.clock.now().duration_since(Timestamp::now()).as_secs_f64() * 1000.0;
         let error = self.clock.error().as_secs_f64() * 1000.0;
         let sent = Instant::now();
-        match nodes::heartbeat(connection, known.node_id, self.lease, state, offset, error).await? {
+        let heartbeat = Heartbeat {
+            node_id: known.node_id,
+            lease: self.lease,
+            state,
+            clock_offset_ms: offset,
+            clock_error_ms: error,
+            stalled_loops: &self.health().stalled_loops(),
+        };
+        match nodes::heartbeat(connection, heartbeat).await? {
             Some(contact) => {
                 self.clock.observe(sent, Instant::now(), contact.now);
                 self.set(incarnation(known.node_id, sent, self.lease, contact));
@@ -289,14 +314,23 @@ fn incarnation(node_id: Uuid, sent: Instant, lease: Duration, contact: Contact) 
     }
 }
 
-/// The id of a data directory: made once, kept in it.
-fn data_directory_id(data_directory: &Path) -> anyhow::Result<Uuid> {
-    let path = data_directory.join("id");
-    if let Ok(text) = std::fs::read_to_string(&path)
-        && let Ok(id) = Uuid::parse_str(text.trim())
-    {
+/// The name of this host, as node rows have it.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The id of a data directory that a node has worked in.
+pub fn data_directory_id(data_directory: &Path) -> Option<Uuid> {
+    let text = std::fs::read_to_string(data_directory.join("id")).ok()?;
+    Uuid::parse_str(text.trim()).ok()
+}
+
+/// The same, made where there is none yet.
+fn make_data_directory_id(data_directory: &Path) -> anyhow::Result<Uuid> {
+    if let Some(id) = data_directory_id(data_directory) {
         return Ok(id);
     }
+    let path = data_directory.join("id");
     let id = Uuid::now_v7();
     std::fs::create_dir_all(data_directory)
         .and_then(|()| std::fs::write(&path, format!("{id}\n")))

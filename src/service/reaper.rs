@@ -5,10 +5,12 @@
 //! this process holds its lock.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use tokio_util::sync::CancellationToken;
 
+use super::health::Pulse;
 use super::recorder;
 use super::worker::Context;
 use crate::store::{Connection, nodes, runs};
@@ -16,9 +18,13 @@ use crate::store::{Connection, nodes, runs};
 /// Passes in a lease.
 const PASSES: u32 = 3;
 
+/// A pass that takes longer hangs; a large journal takes a while.
+const LONGEST_PASS: Duration = Duration::from_secs(900);
+
 /// Settles what is left behind; see the module.
 pub struct Reaper {
     context: Context,
+    pulse: Pulse,
     /// What the last pass could not do, so that it is said once for as long as it is so.
     reported: HashSet<String>,
 }
@@ -27,6 +33,7 @@ impl Reaper {
     /// For the node of this context.
     pub fn new(context: Context) -> Reaper {
         Reaper {
+            pulse: context.node.pulse("reaper", LONGEST_PASS),
             context,
             reported: HashSet::new(),
         }
@@ -34,10 +41,13 @@ impl Reaper {
 
     /// Runs until cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
+        let pause = self.context.node.lease() / PASSES;
         loop {
+            self.pulse.pass();
             self.run_once().await;
+            self.pulse.rest(pause);
             tokio::select! {
-                () = tokio::time::sleep(self.context.node.lease() / PASSES) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
         }

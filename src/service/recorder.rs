@@ -52,6 +52,9 @@ const HELD_UP: Duration = Duration::from_secs(4);
 /// Pauses between tries while the database is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 
+/// A batch that takes longer hangs: each of its statements has a limit.
+const LONGEST_PASS: Duration = Duration::from_secs(300);
+
 /// Takes what runs say; see the module.
 pub struct Recorder {
     journal: Journal,
@@ -168,9 +171,11 @@ impl Recorder {
         let mut pause = RETRY.0;
         let mut failing = false;
         let mut batch = Batch::default();
+        let pulse = node.pulse("recorder", LONGEST_PASS);
         loop {
             self.fill(&mut batch);
             if !batch.is_due() {
+                pulse.wait();
                 tokio::select! {
                     () = self.wanted.notified() => {}
                     () = batch.due() => {}
@@ -178,6 +183,7 @@ impl Recorder {
                 }
                 continue;
             }
+            pulse.pass();
             match self.write(&database, &mut connection, &mut batch, &node).await {
                 Ok(()) => {
                     pause = RETRY.0;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::health::Pulse;
 use super::versions::Versions;
 use super::worker::{Context, Worker};
 use crate::config::Config;
@@ -21,6 +22,9 @@ use crate::store::{Connection, nodes};
 
 /// Between two passes: days are rolled up soon after they are over.
 const PASS: Duration = Duration::from_secs(3600);
+
+/// A pass that takes longer hangs: the first one on a large log that nobody pruned takes its time.
+const LONGEST_PASS: Duration = Duration::from_secs(6 * 3600);
 
 /// The duty is held for longer than until the next pass; a node that is gone loses it at once.
 const DUTY: Duration = Duration::from_secs(2 * 3600);
@@ -216,6 +220,7 @@ fn told_of(task: &ShortTask, runs: usize, output_chunks: usize) -> PrunedTask {
 /// Runs passes; see the module.
 pub struct Retention {
     context: Context,
+    pulse: Pulse,
     worker: Arc<Worker>,
     /// What the last pass could not do, so that it is said once for as long as it is so.
     reported: HashSet<String>,
@@ -225,6 +230,7 @@ impl Retention {
     /// For the node of this context, whose script versions this worker keeps.
     pub fn new(context: Context, worker: Arc<Worker>) -> Retention {
         Retention {
+            pulse: context.node.pulse("retention", LONGEST_PASS),
             context,
             worker,
             reported: HashSet::new(),
@@ -234,7 +240,9 @@ impl Retention {
     /// Runs until cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            self.pulse.pass();
             self.run_once(&stop).await;
+            self.pulse.rest(PASS);
             tokio::select! {
                 () = tokio::time::sleep(PASS) => {}
                 () = stop.cancelled() => return,

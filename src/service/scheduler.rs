@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::health::Pulse;
 use super::planner;
 use super::wake::Called;
 use super::worker::{ClaimPermit, Context, Worker};
@@ -59,6 +60,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// The scheduler's memory; all of it can be read again.
 pub struct Scheduler {
     context: Context,
+    pulse: Pulse,
     worker: Arc<Worker>,
     plans: HashMap<i64, KnownPlan>,
     /// Instants within the horizon, in order.
@@ -88,6 +90,7 @@ impl Scheduler {
     /// With an empty memory.
     pub fn new(context: Context, worker: Arc<Worker>) -> Scheduler {
         Scheduler {
+            pulse: context.node.pulse("scheduler", PASS_TIMEOUT),
             context,
             worker,
             plans: HashMap::new(),
@@ -108,6 +111,7 @@ impl Scheduler {
         let mut connection: Option<Connection> = None;
         let mut pause = RETRY.0;
         while !stop.is_cancelled() {
+            self.pulse.pass();
             let pass = tokio::time::timeout(PASS_TIMEOUT, self.pass(&mut connection)).await;
             let failed = match pass {
                 Ok(Ok(())) => None,
@@ -118,6 +122,7 @@ impl Scheduler {
                 self.report(error);
                 connection = None;
                 self.forget();
+                self.pulse.rest(pause);
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = stop.cancelled() => return,
@@ -127,6 +132,7 @@ impl Scheduler {
             }
             pause = RETRY.0;
             let wake_at = self.next_wake();
+            self.pulse.rest(wake_at.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = tokio::time::sleep_until(wake_at.into()) => {}
                 () = self.context.wake.scheduler_woken() => {}

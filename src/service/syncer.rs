@@ -14,6 +14,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio_util::sync::CancellationToken;
 
 use super::builder::Builder;
+use super::health::Pulse;
 use super::scan::{self, Assessment, Content, FileProblem, Fingerprint, Found};
 use super::wake::Wake;
 use super::worker::Context;
@@ -48,9 +49,13 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// A scan may take at most this share of the time: large directories on slow mounts are looked at less often.
 const LARGEST_SHARE: u32 = 50;
 
+/// A pass that takes longer hangs: a network mount that is gone lets nobody go.
+const LONGEST_PASS: Duration = Duration::from_secs(900);
+
 /// The syncer's memory; all of it can be read again.
 pub struct Syncer {
     context: Context,
+    pulse: Pulse,
     interpreter: Option<Interpreter>,
     builder: Arc<Builder>,
     /// From one pass to the next, if nobody hints.
@@ -119,6 +124,7 @@ impl Syncer {
         Syncer {
             pause: context.config.scan_interval,
             idle_pass: Duration::ZERO,
+            pulse: context.node.pulse("syncer", LONGEST_PASS),
             context,
             interpreter,
             builder,
@@ -138,6 +144,7 @@ impl Syncer {
     pub async fn run(mut self, stop: CancellationToken) {
         let _watcher = watch(&self.context.config.scripts_directory, self.context.wake.clone());
         loop {
+            self.pulse.pass();
             let begun = Instant::now();
             let mut pause = self.context.config.scan_interval;
             match self.run_once().await {
@@ -148,6 +155,8 @@ impl Syncer {
             }
             self.reported = std::mem::take(&mut self.to_report);
             self.pause = pause.max(begun.elapsed() * LARGEST_SHARE);
+            // A hint may make it wait longer than the pause; never for as long as both.
+            self.pulse.rest(self.pause + self.idle_pass * LARGEST_SHARE);
             let next = self.next_pass(Instant::now());
             tokio::select! {
                 () = next => {}

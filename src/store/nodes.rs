@@ -88,32 +88,114 @@ pub async fn register(connection: &mut Connection, node: &NewNode, lease: Durati
 }
 
 statement! {
-    struct Heartbeat<'a> = "nodes/heartbeat.sql" {
+    struct Renew<'a> = "nodes/heartbeat.sql" {
         node_id: Uuid => SqlUuid,
         lease_seconds: f64 => Double,
         state: &'a str => Text,
         clock_offset_ms: f64 => Double,
         clock_error_ms: f64 => Double,
+        stalled_loops: &'a [&'a str] => Array<Text>,
     }
 }
 
+/// What a node says with each heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat<'a> {
+    /// Its id.
+    pub node_id: Uuid,
+    /// How long it is believed to live without another one.
+    pub lease: Duration,
+    /// `live` or `draining`.
+    pub state: &'a str,
+    /// Database clock less its own.
+    pub clock_offset_ms: f64,
+    /// Uncertainty of that.
+    pub clock_error_ms: f64,
+    /// Loops that have ended or hang.
+    pub stalled_loops: &'a [&'a str],
+}
+
 /// Renews a lease. `None`: the node was declared dead.
-pub async fn heartbeat(
-    connection: &mut Connection,
-    node_id: Uuid,
-    lease: Duration,
-    state: &str,
-    clock_offset_ms: f64,
-    clock_error_ms: f64,
-) -> Result<Option<Contact>, StoreError> {
-    let heartbeat = Heartbeat {
-        node_id,
-        lease_seconds: lease.as_secs_f64(),
-        state,
-        clock_offset_ms,
-        clock_error_ms,
+pub async fn heartbeat(connection: &mut Connection, said: Heartbeat<'_>) -> Result<Option<Contact>, StoreError> {
+    let renew = Renew {
+        node_id: said.node_id,
+        lease_seconds: said.lease.as_secs_f64(),
+        state: said.state,
+        clock_offset_ms: said.clock_offset_ms,
+        clock_error_ms: said.clock_error_ms,
+        stalled_loops: said.stalled_loops,
     };
-    Ok(heartbeat.load(connection).await?.pop())
+    Ok(renew.load(connection).await?.pop())
+}
+
+statement! {
+    struct Serving<'a> = "nodes/serving.sql" {
+        data_directory_id: Uuid => SqlUuid,
+        host: &'a str => Text,
+    }
+}
+
+/// A service that has not left, as its row has it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ServingNode {
+    /// Its id.
+    #[diesel(sql_type = SqlUuid)]
+    pub node_id: Uuid,
+    /// Its process on its host.
+    #[diesel(sql_type = Integer)]
+    pub pid: i32,
+    /// Version of dropcron.
+    #[diesel(sql_type = Text)]
+    pub version: String,
+    /// `live` or `draining`.
+    #[diesel(sql_type = Text)]
+    pub state: String,
+    /// Start of its process.
+    #[diesel(sql_type = Timestamptz, deserialize_as = Instant)]
+    pub started_at: Timestamp,
+    /// Its last heartbeat.
+    #[diesel(sql_type = Timestamptz, deserialize_as = Instant)]
+    pub heartbeat_at: Timestamp,
+    /// Whether it may start scripts, by the database's clock.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    pub has_lease: bool,
+    /// How old the heartbeat is, by the database's clock.
+    #[diesel(sql_type = Double)]
+    pub heartbeat_age_seconds: f64,
+    /// Loops that had ended or hung by then.
+    #[diesel(sql_type = Array<Text>)]
+    pub stalled_loops: Vec<String>,
+}
+
+statement! {
+    struct AreThere = "nodes/are_there.sql" {}
+}
+
+#[derive(QueryableByName)]
+struct AreThereRow {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    are_there: bool,
+}
+
+/// Whether there is a table of nodes at all: `false` in a database that no dropcron has migrated yet.
+pub async fn are_there(connection: &mut Connection) -> Result<bool, StoreError> {
+    let row: AreThereRow = AreThere {}.get_result(connection).await?;
+    Ok(row.are_there)
+}
+
+/// The service of a data directory on a host, if it has not left.
+pub async fn serving(
+    connection: &mut Connection,
+    data_directory_id: Uuid,
+    host: &str,
+) -> Result<Option<ServingNode>, StoreError> {
+    let rows: Vec<ServingNode> = Serving {
+        data_directory_id,
+        host,
+    }
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().next())
 }
 
 statement! {

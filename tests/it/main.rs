@@ -19,6 +19,7 @@ mod documents;
 mod executor;
 mod faults;
 mod firing;
+mod health;
 mod isolation;
 mod migrations;
 mod notifications;

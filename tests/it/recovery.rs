@@ -228,9 +228,19 @@ fn a_dead_predecessor_on_the_data_directory_attended_nothing_since_its_death() {
         nodes::stop(&mut connection, other_directory.node_id).await.unwrap();
         let same = nodes::register(&mut connection, &same_directory, lease).await.unwrap();
         assert_eq!(same.attended_since, same.connected_since);
-        let beat = nodes::heartbeat(&mut connection, same_directory.node_id, lease, "live", 0.0, 0.0)
-            .await
-            .unwrap();
+        let beat = nodes::heartbeat(
+            &mut connection,
+            nodes::Heartbeat {
+                node_id: same_directory.node_id,
+                lease,
+                state: "live",
+                clock_offset_ms: 0.0,
+                clock_error_ms: 0.0,
+                stalled_loops: &[],
+            },
+        )
+        .await
+        .unwrap();
         assert_eq!(beat.unwrap().attended_since, same.connected_since);
     });
 }

@@ -41,7 +41,7 @@ use locks::{Control, Users};
 use server::Server;
 
 pub use error::ClusterError;
-pub use serve_lock::{ServeLock, ServeLockError};
+pub use serve_lock::{ServeHolder, ServeLock, ServeLockError};
 
 /// The role and the database that dropcron uses in its private cluster.
 const ROLE_AND_DATABASE: &str = "dropcron";

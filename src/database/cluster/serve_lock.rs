@@ -4,13 +4,25 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::locks::noted_pid;
+
+/// Tries for the lock, and the pause between two: far longer than a look takes.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held for as long as `serve` runs; the kernel lets go of it however the process ends.
 #[derive(Debug)]
 pub struct ServeLock {
     file: File,
+}
+
+/// The service that holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServeHolder {
+    /// Its process; `None` for an instant, before it has written it.
+    pub pid: Option<u32>,
 }
 
 /// `serve` may not run on this data directory.
@@ -39,7 +51,30 @@ pub enum ServeLockError {
 }
 
 impl ServeLock {
-    /// Takes the lock without waiting. Creates the data directory where it is missing.
+    /// Whether a service holds the lock, and under which pid. Creates nothing.
+    pub fn is_held(data_directory: &Path) -> Result<Option<ServeHolder>, ServeLockError> {
+        let path = data_directory.join("serve.lock");
+        let failed = |source| ServeLockError::Io {
+            path: path.clone(),
+            source,
+        };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        // Shared: two who look at the same time are not in each other's way, and a service that comes up now sees one at most.
+        match file.try_lock_shared() {
+            Ok(()) => {
+                file.unlock().map_err(failed)?;
+                Ok(None)
+            }
+            Err(TryLockError::WouldBlock) => Ok(Some(ServeHolder { pid: noted_pid(&path) })),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Takes the lock, or says at once that another service has it. Creates the data directory where it is missing.
     pub fn acquire(data_directory: &Path) -> Result<ServeLock, ServeLockError> {
         let path = data_directory.join("serve.lock");
         let failed = |source| ServeLockError::Io {
@@ -47,7 +82,7 @@ impl ServeLock {
             source,
         };
         let file = open(data_directory, &path).map_err(failed)?;
-        match file.try_lock() {
+        match try_lock_for_a_moment(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let data_directory = data_directory.to_owned();
@@ -72,6 +107,17 @@ impl Drop for ServeLock {
             tracing::warn!(error = %error, "could not unlock `serve.lock`");
         }
     }
+}
+
+/// Who only looks whether the lock is held has it himself for an instant.
+fn try_lock_for_a_moment(file: &File) -> Result<(), TryLockError> {
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            result => return result,
+        }
+    }
+    file.try_lock()
 }
 
 fn open(data_directory: &Path, path: &Path) -> io::Result<File> {

@@ -29,12 +29,16 @@ use uuid::Uuid;
 pub use channels::{Channel, Channels, ChannelsError, template_names};
 pub use message::Message;
 
+use super::health::Pulse;
 use super::worker::Context;
 use crate::database::Database;
 use crate::store::deliveries::{self, Delivery};
 
 /// Between looks at what is to be sent.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// A pass that takes longer hangs: it only looks, and sending has tasks of its own.
+const LONGEST_PASS: Duration = Duration::from_secs(300);
 
 /// Between looks at runs that wait.
 const LATE_LOOK: Duration = Duration::from_secs(2);
@@ -60,6 +64,7 @@ pub const LEAVE_PATIENCE: Duration = Duration::from_secs(25);
 /// Sends deliveries; see the module.
 pub struct Notifier {
     context: Context,
+    pulse: Pulse,
     sending: JoinSet<String>,
     /// Channels that something is being sent to.
     busy: HashSet<String>,
@@ -75,6 +80,7 @@ impl Notifier {
     /// For the channels of this context.
     pub fn new(context: Context) -> Notifier {
         Notifier {
+            pulse: context.node.pulse("notifier", LONGEST_PASS),
             context,
             sending: JoinSet::new(),
             busy: HashSet::new(),
@@ -88,6 +94,7 @@ impl Notifier {
     /// Runs until cancelled, and then until what it is sending is sent.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            self.pulse.pass();
             match self.run_once().await {
                 Ok(()) => self.failing = false,
                 Err(error) => {
@@ -99,6 +106,7 @@ impl Notifier {
                     }
                 }
             }
+            self.pulse.rest(LOOK);
             tokio::select! {
                 Some(sent) = self.sending.join_next() => self.finished(sent),
                 () = tokio::time::sleep(LOOK) => {}

@@ -1,0 +1,1 @@
+ALTER TABLE node DROP COLUMN stalled_loops;

@@ -1,7 +1,8 @@
 # `make` alone lists the commands. Each of them prepares what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: serve test check check-tools check-format check-lint check-python check-docs check-shell fmt bench help
+.PHONY: serve test test-compose test-packages check check-tools check-format check-lint check-python check-docs check-shell
+.PHONY: check-dependencies image fmt bench help
 
 # Right after rustup ran, the shell does not know this directory yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -18,7 +19,13 @@ test: ## Run all tests, Rust and Python
 	@tools/setup.sh test
 	@export DROPCRON_UV="$$(tools/setup.sh uv)" && exec tools/test.sh
 
-check: check-format check-lint check-python check-docs check-shell ## Check format, lints and documentation
+test-compose: ## Test the image and the compose files with a real engine
+	@tests/compose/run.sh
+
+test-packages: ## Build the Debian package and the wheel, and install them in clean roots
+	@tests/packages/run.sh
+
+check: check-format check-lint check-python check-docs check-shell check-dependencies ## Check format, lints and documentation
 
 check-tools:
 	@tools/setup.sh check
@@ -37,8 +44,15 @@ check-docs:
 	python3 tools/check_docs.py
 
 check-shell:
-	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck tools/*.sh tests/*/*.sh packaging/debian/post* .ci/run; \
 	else echo "shellcheck is not installed: the shell scripts are not checked"; fi
+
+check-dependencies:
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check --hide-inclusion-graph bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and sources of dependencies are not checked"; fi
+
+image: ## Build the container image
+	docker build --target dropcron --tag dropcron:latest --build-arg REVISION="$$(git rev-parse HEAD)" .
 
 fmt: check-tools ## Format the code, Rust and Python
 	cargo fmt
@@ -51,4 +65,4 @@ bench: ## Measure
 	cargo bench --locked --bench report
 
 help: ## List the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24

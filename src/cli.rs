@@ -51,6 +51,11 @@ pub enum Verb {
         after_help = "Examples:\n  dropcron health\n  dropcron health --json | jq -r '.problems[]'\n\nEnds with 0 if it does, with 1 if not, with 4 if the database cannot be reached."
     )]
     Health(JsonArgs),
+    /// Look over this system: clocks, disks, rights, Python, the database; say what must be mended, and how
+    #[command(
+        after_help = "Examples:\n  dropcron doctor\n  dropcron doctor --json | jq '.[] | select(.level == \"problem\")'"
+    )]
+    Doctor(JsonArgs),
     /// Read every script without running it, and say what is wrong
     #[command(
         after_help = "Examples:\n  dropcron check\n  dropcron check scripts/prices/btc.py\n  dropcron check --json | jq '.[] | select(.state == \"problem\")'"
@@ -154,6 +159,9 @@ pub enum Verb {
         after_help = "Examples:\n  dropcron psql\n  dropcron psql -c 'select task_name, status, return_value from run_log order by scheduled_for desc limit 10'"
     )]
     Psql(PsqlArgs),
+    /// Write shell completions or manual pages, for packages
+    #[command(subcommand, hide = true)]
+    Generate(GenerateVerb),
     /// Print the URL of the database in use
     #[command(
         name = "database-url",
@@ -168,6 +176,22 @@ pub struct JsonArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What can be generated.
+#[derive(Debug, Subcommand)]
+pub enum GenerateVerb {
+    /// The completions of a shell, to standard output
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Manual pages: one for dropcron, one for each of its commands
+    Man {
+        /// The directory to write them into
+        directory: PathBuf,
+    },
 }
 
 /// What `check` takes.

@@ -20,6 +20,8 @@ pub mod plan;
 
 pub mod why;
 
+pub mod doctor;
+
 pub mod database;
 
 pub mod config;

@@ -13,6 +13,10 @@ mod serve;
 
 mod health;
 
+mod doctor;
+
+mod generate;
+
 mod check;
 
 mod next;
@@ -175,6 +179,8 @@ async fn dispatch(verb: Verb, config: Config) -> anyhow::Result<Exit> {
     match verb {
         Verb::Serve => serve::serve(config).await,
         Verb::Health(arguments) => health::health(&arguments, &config).await,
+        Verb::Doctor(arguments) => doctor::doctor(&arguments, config).await,
+        Verb::Generate(verb) => generate::generate(&verb),
         Verb::Check(arguments) => check::check(&arguments, config),
         Verb::Next(arguments) => next::next(&arguments, &config).await,
         Verb::Run(arguments) => run::run(&arguments, config).await,

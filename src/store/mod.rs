@@ -7,6 +7,8 @@ mod statement;
 
 mod column;
 
+pub mod server;
+
 pub mod nodes;
 
 pub mod tasks;

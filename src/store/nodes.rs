@@ -168,6 +168,26 @@ pub struct ServingNode {
 }
 
 statement! {
+    struct Alive = "nodes/alive.sql" {}
+}
+
+/// The services that are alive.
+#[derive(Clone, Debug, Default, QueryableByName)]
+pub struct AliveNodes {
+    /// How many.
+    #[diesel(sql_type = BigInt)]
+    pub nodes: i64,
+    /// Their versions, each once.
+    #[diesel(sql_type = Array<Text>)]
+    pub versions: Vec<String>,
+}
+
+/// Counts the services that are alive.
+pub async fn alive(connection: &mut Connection) -> Result<AliveNodes, StoreError> {
+    Alive {}.get_result(connection).await
+}
+
+statement! {
     struct AreThere = "nodes/are_there.sql" {}
 }
 

@@ -15,6 +15,7 @@ mod cluster;
 mod command;
 mod connect;
 mod diff;
+mod doctor;
 mod documents;
 mod executor;
 mod faults;
@@ -28,6 +29,7 @@ mod output;
 
 mod overlap;
 mod packages;
+mod packaging;
 mod private_postgres;
 mod recovery;
 mod reporting;

@@ -101,6 +101,16 @@ impl Cluster {
         })
     }
 
+    /// Whether there is a private cluster in a data directory, running or not.
+    pub fn is_made(data_directory: &Path) -> bool {
+        data_directory.join("postgres/data/PG_VERSION").is_file()
+    }
+
+    /// The directory of the server binaries that a new cluster would be made with.
+    pub fn newest_binaries(settings: &ClusterSettings) -> Result<PathBuf, ClusterError> {
+        Ok(Binaries::newest(settings)?.directory)
+    }
+
     /// A `postgres://` URL over the Unix socket, for tokio-postgres and psql alike; it holds no password.
     pub fn url(&self) -> &str {
         &self.url

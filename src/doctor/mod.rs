@@ -1,0 +1,13 @@
+//! The doctor: what was seen of a system, and what of it must be mended or known.
+//!
+//! Owns the judgement alone: facts in, findings out. `command/doctor` gathers the facts. Each finding that is not fine says what to
+//! do about it.
+
+mod facts;
+mod findings;
+
+pub use facts::{
+    ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, Mount, PoolMode, ScriptUserFacts, Secrecy,
+    ServerFacts, Space, UserFacts, Writing,
+};
+pub use findings::{Finding, Level, diagnose};

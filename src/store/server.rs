@@ -1,0 +1,79 @@
+//! The server itself: what it says of itself, and whether a pooler stands in between.
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use jiff::Timestamp;
+
+use super::column::Instant;
+use super::statement::statement;
+use super::{Connection, StoreError};
+
+/// What a server says of itself.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ServerRow {
+    /// Its version in words.
+    #[diesel(sql_type = Text)]
+    pub version: String,
+    /// Its major version.
+    #[diesel(sql_type = Integer)]
+    pub major_version: i32,
+    /// Its clock.
+    #[diesel(sql_type = Timestamptz, deserialize_as = Instant)]
+    pub now: Timestamp,
+    /// Connections that it takes from ordinary roles.
+    #[diesel(sql_type = BigInt)]
+    pub connections_allowed: i64,
+    /// Connections that there are.
+    #[diesel(sql_type = BigInt)]
+    pub connections_used: i64,
+    /// Whether it takes no writes.
+    #[diesel(sql_type = Bool)]
+    pub is_read_only: bool,
+    /// Settings without which a commit does not survive a crash, and that are off.
+    #[diesel(sql_type = Array<Text>)]
+    pub unsafe_settings: Vec<String>,
+    /// Whether it vacuums by itself.
+    #[diesel(sql_type = Bool)]
+    pub has_autovacuum: bool,
+    /// How it stores text.
+    #[diesel(sql_type = Text)]
+    pub encoding: String,
+    /// Whether this session crosses a network without encryption.
+    #[diesel(sql_type = Bool)]
+    pub is_in_the_clear: bool,
+    /// Whether our schema is there or may be made.
+    #[diesel(sql_type = Bool)]
+    pub has_schema: bool,
+}
+
+statement! {
+    struct Facts = "server/facts.sql" {}
+}
+
+/// Asks it.
+pub async fn facts(connection: &mut Connection) -> Result<ServerRow, StoreError> {
+    Facts {}.get_result(connection).await
+}
+
+statement! {
+    struct Backend = "server/backend.sql" {}
+}
+
+#[derive(QueryableByName)]
+struct BackendRow {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+}
+
+async fn backend(connection: &mut Connection) -> Result<i32, StoreError> {
+    let row: BackendRow = Backend {}.get_result(connection).await?;
+    Ok(row.pid)
+}
+
+/// Whether two sessions, both open, are served by one process: a pooler in between that pools transactions.
+pub async fn share_a_backend(one: &mut Connection, other: &mut Connection) -> Result<bool, StoreError> {
+    let first = backend(one).await?;
+    let second = other.transaction(async |connection| backend(connection).await).await?;
+    Ok(first == second)
+}

@@ -159,6 +159,12 @@ pub enum Verb {
         after_help = "Examples:\n  dropcron psql\n  dropcron psql -c 'select task_name, status, return_value from run_log order by scheduled_for desc limit 10'"
     )]
     Psql(PsqlArgs),
+    /// Take care of the private Postgres
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  dropcron database upgrade\n  dropcron database upgrade --to 17 --json"
+    )]
+    Database(DatabaseVerb),
     /// Write shell completions or manual pages, for packages
     #[command(subcommand, hide = true)]
     Generate(GenerateVerb),
@@ -173,6 +179,25 @@ pub enum Verb {
 /// Output for machines.
 #[derive(Args, Debug)]
 pub struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done with the private Postgres.
+#[derive(Debug, Subcommand)]
+pub enum DatabaseVerb {
+    /// Move the private Postgres to a newer major version, with the server programs that are installed
+    #[command(after_help = "Examples:\n  dropcron database upgrade\n  dropcron database upgrade --to 17 --json")]
+    Upgrade(DatabaseUpgradeArgs),
+}
+
+/// What `database upgrade` takes.
+#[derive(Args, Debug)]
+pub struct DatabaseUpgradeArgs {
+    /// The major version to move to [default: the newest that is installed]
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<u32>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -55,11 +55,14 @@ mod lock;
 
 mod psql;
 
+mod database;
+
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::cli::{Cli, EnvironmentsVerb, ExportVerb, ImportVerb, NotifyVerb, Verb};
+use crate::cli::{Cli, DatabaseVerb, ExportVerb, ImportVerb, NotifyVerb, Verb};
 use crate::config::{Config, Environment};
 use crate::database::cluster::ClusterError;
 use crate::database::cluster::ServeLockError;
@@ -207,6 +210,7 @@ async fn dispatch(verb: Verb, config: Config) -> anyhow::Result<Exit> {
         },
         Verb::Lock(arguments) => lock::lock(&arguments, &config).await,
         Verb::Psql(arguments) => psql::psql(&arguments, &config).await,
+        Verb::Database(DatabaseVerb::Upgrade(arguments)) => database::upgrade(&arguments, &config).await,
         Verb::DatabaseUrl(arguments) => psql::database_url(&arguments, &config).await,
     }
 }

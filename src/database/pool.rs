@@ -9,6 +9,7 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
+use tokio_postgres::SimpleQueryMessage;
 
 use super::SCHEMA;
 use super::tls::{Connector, TlsError};
@@ -113,10 +114,46 @@ impl Database {
         connect_within(&self.connector).await
     }
 
+    /// Whether two sessions, both open, are served by one process: a pooler in between that pools transactions.
+    pub async fn shares_backends(&self) -> Result<bool, PoolError> {
+        let asked = async {
+            let (one, other) = (self.bare_session().await?, self.bare_session().await?);
+            let first = backend(&one, "").await?;
+            // Within a transaction it is this session's alone, in any mode.
+            Ok(first == backend(&other, "BEGIN; ").await?)
+        };
+        tokio::time::timeout(CONNECT_TIMEOUT, asked).await.unwrap_or_else(|_| {
+            Err(PoolError::TimedOut {
+                url: self.url().to_string(),
+            })
+        })
+    }
+
+    async fn bare_session(&self) -> Result<tokio_postgres::Client, PoolError> {
+        let (client, connection) = self.connector.connect().await.map_err(|error| PoolError::Refused {
+            message: error.to_string(),
+        })?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
     /// A connection outside the pool that reaches the server itself.
     pub async fn direct(&self) -> Result<AsyncPgConnection, PoolError> {
         connect_within(&self.direct_connector).await
     }
+}
+
+/// The server process that serves a session, asked without a prepared statement: a pooler of transactions has trouble with those.
+async fn backend(client: &tokio_postgres::Client, before: &str) -> Result<String, PoolError> {
+    let answer = client.simple_query(&format!("{before}SELECT pg_backend_pid()")).await;
+    let messages = answer.map_err(|error| PoolError::Refused {
+        message: message_of(&error),
+    })?;
+    let pid = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    Ok(pid.unwrap_or_default())
 }
 
 async fn connect_within(connector: &Connector) -> Result<AsyncPgConnection, PoolError> {

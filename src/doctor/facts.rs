@@ -146,6 +146,8 @@ pub enum DatabaseFacts {
     NotMadeYet(Result<PathBuf, String>),
     /// It cannot be reached.
     Unreachable(String),
+    /// A pooler in between gives sessions no server process of their own: nothing else can be asked.
+    Pooled,
     /// It was asked.
     Reached(Box<ServerFacts>),
 }
@@ -185,17 +187,6 @@ pub struct ServerFacts {
     pub is_in_the_clear: bool,
     /// Whether our schema is there, or this role may make it.
     pub has_schema: bool,
-    /// How a pooler in between treats sessions.
-    pub pool_mode: PoolMode,
     /// Why the way past a pooler does not work, if so.
     pub direct_problem: Option<String>,
-}
-
-/// How a pooler in between treats sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoolMode {
-    /// There is none, or it leaves each session its server process.
-    Session,
-    /// Two sessions were served by one process.
-    Transaction,
 }

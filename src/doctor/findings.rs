@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::facts::{
-    ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, PoolMode, ScriptUserFacts, Secrecy,
-    ServerFacts, UserFacts,
+    ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, ScriptUserFacts, Secrecy, ServerFacts,
+    UserFacts,
 };
 use crate::size::format_size;
 
@@ -414,6 +414,7 @@ fn database(facts: &DatabaseFacts) -> Vec<Finding> {
             error.clone(),
             "is the server up, the name right, the password too? `DATABASE_URL` says where it is looked for",
         )],
+        DatabaseFacts::Pooled => vec![transaction_pooler()],
         DatabaseFacts::Reached(server) => {
             let found: Vec<Finding> = [
                 clock(server),
@@ -557,18 +558,18 @@ fn network(server: &ServerFacts) -> Option<Finding> {
     })
 }
 
+fn transaction_pooler() -> Finding {
+    problem(
+        "pooler",
+        "a pooler in between gives sessions no server process of their own (transaction pooling)",
+        "`pool_mode = session` for this database; `DROPCRON_DIRECT_DATABASE_URL` names the server itself",
+    )
+}
+
 fn pooler(server: &ServerFacts) -> Option<Finding> {
-    const ABOUT: &str = "pooler";
-    if server.pool_mode == PoolMode::Transaction {
-        return Some(problem(
-            ABOUT,
-            "a pooler in between gives sessions no server process of their own (transaction pooling)",
-            "`pool_mode = session` for this database; `DROPCRON_DIRECT_DATABASE_URL` names the server itself",
-        ));
-    }
     server.direct_problem.as_ref().map(|error| {
         problem(
-            ABOUT,
+            "pooler",
             format!("the way past the pooler (`DROPCRON_DIRECT_DATABASE_URL`) does not work: {error}"),
             "migrations and LISTEN take it; name the server itself",
         )
@@ -666,7 +667,6 @@ mod tests {
             encoding: "UTF8".to_owned(),
             is_in_the_clear: false,
             has_schema: true,
-            pool_mode: PoolMode::Session,
             direct_problem: None,
         }
     }
@@ -825,7 +825,7 @@ mod tests {
             [("network", Note)]
         );
         assert_eq!(
-            after_server(|server| server.pool_mode = PoolMode::Transaction),
+            after(|facts| facts.database = DatabaseFacts::Pooled),
             [("pooler", Problem)]
         );
         assert_eq!(

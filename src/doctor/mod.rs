@@ -7,7 +7,7 @@ mod facts;
 mod findings;
 
 pub use facts::{
-    ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, Mount, PoolMode, ScriptUserFacts, Secrecy,
+    ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, Mount, ScriptUserFacts, Secrecy,
     ServerFacts, Space, UserFacts, Writing,
 };
 pub use findings::{Finding, Level, diagnose};

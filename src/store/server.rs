@@ -1,8 +1,8 @@
-//! The server itself: what it says of itself, and whether a pooler stands in between.
+//! The server itself: what it says of itself.
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
 use super::column::Instant;
@@ -54,26 +54,4 @@ statement! {
 /// Asks it.
 pub async fn facts(connection: &mut Connection) -> Result<ServerRow, StoreError> {
     Facts {}.get_result(connection).await
-}
-
-statement! {
-    struct Backend = "server/backend.sql" {}
-}
-
-#[derive(QueryableByName)]
-struct BackendRow {
-    #[diesel(sql_type = Integer)]
-    pid: i32,
-}
-
-async fn backend(connection: &mut Connection) -> Result<i32, StoreError> {
-    let row: BackendRow = Backend {}.get_result(connection).await?;
-    Ok(row.pid)
-}
-
-/// Whether two sessions, both open, are served by one process: a pooler in between that pools transactions.
-pub async fn share_a_backend(one: &mut Connection, other: &mut Connection) -> Result<bool, StoreError> {
-    let first = backend(one).await?;
-    let second = other.transaction(async |connection| backend(connection).await).await?;
-    Ok(first == second)
 }

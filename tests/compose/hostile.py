@@ -93,7 +93,7 @@ def run():
         "token": lambda: read("/run/secrets/token"),
         "list of secrets": lambda: os.listdir("/run/secrets"),
         "list of data": lambda: os.listdir("/data"),
-        "journal": lambda: [read(path) for path in glob.glob("/data/journal*")],
+        "journal": lambda: [read(path) for path in glob.glob("/data/journal/*")],
         "environment of others": environment_of_others,
         "memory of process 1": lambda: read("/proc/1/mem"),
         "root": lambda: become(0),

@@ -271,7 +271,8 @@ leave() {
     if [[ -z ${DROPCRON_TEST_KEEP:-} ]]; then
         compose_two down --volumes --timeout 5 >/dev/null 2>&1 || true
         if [[ -n $engine ]]; then
-            kill "$engine" && wait "$engine" || true
+            kill "$engine" 2>/dev/null || true
+            wait "$engine" || true
         fi
         rm -rf "$work"
     fi
@@ -297,8 +298,9 @@ ensure_engine() {
 }
 
 install_engine() {
-    [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null ||
+    if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
         skip "there is no Docker engine, and only root can install one (Debian: \`apt-get install docker.io docker-compose debootstrap\`)"
+    fi
     echo "Installing docker.io, docker-compose and debootstrap"
     { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends \
         docker.io docker-compose debootstrap iptables; } >"$work/install.log" 2>&1 </dev/null ||

@@ -38,5 +38,6 @@ mod retries;
 mod samples;
 mod secrets;
 mod syncer;
+mod upgrade;
 mod values;
 mod why;

@@ -8,7 +8,7 @@ use crate::command::Exit;
 use crate::command::access::Access;
 use crate::config::Config;
 use crate::database::{Cluster, ClusterSettings, Database};
-use crate::doctor::{DatabaseFacts, PoolMode, ServerFacts};
+use crate::doctor::{DatabaseFacts, ServerFacts};
 use crate::store::nodes::{self, AliveNodes};
 use crate::store::server;
 
@@ -26,14 +26,14 @@ pub(super) async fn look(config: &Config) -> anyhow::Result<DatabaseFacts> {
     };
     let asked = ask(&access).await;
     access.close().await?;
-    Ok(match asked {
-        Ok(facts) => DatabaseFacts::Reached(Box::new(facts)),
-        Err(error) => DatabaseFacts::Unreachable(format!("{error:#}")),
-    })
+    Ok(asked.unwrap_or_else(|error| DatabaseFacts::Unreachable(format!("{error:#}"))))
 }
 
-async fn ask(access: &Access) -> anyhow::Result<ServerFacts> {
+async fn ask(access: &Access) -> anyhow::Result<DatabaseFacts> {
     let database = &access.database;
+    if database.shares_backends().await? {
+        return Ok(DatabaseFacts::Pooled);
+    }
     let mut connection = database.dedicated().await?;
     // The first answer takes a plan and a cold cache; the second one's time is the network's.
     server::facts(&mut connection).await?;
@@ -46,9 +46,7 @@ async fn ask(access: &Access) -> anyhow::Result<ServerFacts> {
     } else {
         AliveNodes::default()
     };
-    let mut other = database.dedicated().await?;
-    let shared = server::share_a_backend(&mut connection, &mut other).await?;
-    Ok(ServerFacts {
+    Ok(DatabaseFacts::Reached(Box::new(ServerFacts {
         url: database.url().to_string(),
         is_private: access.cluster.is_some(),
         version: said.version,
@@ -65,13 +63,8 @@ async fn ask(access: &Access) -> anyhow::Result<ServerFacts> {
         encoding: said.encoding,
         is_in_the_clear: said.is_in_the_clear,
         has_schema: said.has_schema,
-        pool_mode: if shared {
-            PoolMode::Transaction
-        } else {
-            PoolMode::Session
-        },
         direct_problem: direct_problem(database).await,
-    })
+    })))
 }
 
 /// Why the way past a pooler does not work, if so.

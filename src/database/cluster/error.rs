@@ -198,6 +198,56 @@ pub enum ClusterError {
         log_file: PathBuf,
     },
 
+    /// There is no cluster to upgrade.
+    #[error("there is no private cluster in `{}`: nothing is to be upgraded", cluster.display())]
+    NothingToUpgrade {
+        /// Where it would be.
+        cluster: PathBuf,
+    },
+
+    /// Somebody uses the cluster that is to be upgraded.
+    #[error(
+        "the private cluster in `{}` is in use; stop `dropcron serve` and other commands first (`fuser -v` names who holds \
+         `users.lock` beside it)", cluster.display()
+    )]
+    InUse {
+        /// The cluster's directory.
+        cluster: PathBuf,
+    },
+
+    /// Postgres knows no way back.
+    #[error("the private cluster is of Postgres {from}, which is newer than {to}; an older version cannot use it")]
+    Downgrade {
+        /// Its version.
+        from: u32,
+        /// The version asked for.
+        to: u32,
+    },
+
+    /// A cluster that an earlier upgrade left is still there.
+    #[error(
+        "`{}` is still there, from an earlier upgrade; move it away, or remove it if nobody needs it any more",
+        directory.display()
+    )]
+    OldClusterInTheWay {
+        /// Where the old cluster is to be kept.
+        directory: PathBuf,
+    },
+
+    /// `pg_upgrade` failed; nothing of it was kept.
+    #[error(
+        "the private cluster in `{}` could not be moved to Postgres {version}, and is as it was; `pg_upgrade` said:\n{output}",
+        cluster.display()
+    )]
+    UpgradeFailed {
+        /// The cluster's directory.
+        cluster: PathBuf,
+        /// The version that it was to be moved to.
+        version: u32,
+        /// The end of what was said.
+        output: String,
+    },
+
     /// Another process holds the control lock for too long.
     #[error("another dropcron process{} has been starting or stopping the private Postgres for {seconds} s (it holds `{}`); \
          look at it, and end it if it hangs", holder.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), lock_file.display())]

@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::account::Account;
@@ -14,7 +14,7 @@ use super::layout::Layout;
 use super::{Binaries, ClusterError, ROLE_AND_DATABASE};
 
 /// Names of clusters in the making begin with this; the pid of their maker follows.
-const UNFINISHED_PREFIX: &str = "data.new-";
+pub(super) const UNFINISHED_PREFIX: &str = "data.new-";
 
 /// The major version of the cluster, from its `PG_VERSION`.
 pub(super) fn cluster_version(layout: &Layout) -> Result<u32, ClusterError> {
@@ -67,6 +67,26 @@ fn make(layout: &Layout, unfinished: &Path, binaries: &Binaries, account: &Accou
     sync_directory(layout.root())
 }
 
+/// Makes a cluster without our database under a temporary name, for `pg_upgrade`, which fills it. Only under the control lock.
+pub(super) fn make_empty(layout: &Layout, binaries: &Binaries, account: &Account) -> Result<PathBuf, ClusterError> {
+    remove_unfinished(layout);
+    let directory = layout.root().join(format!("{UNFINISHED_PREFIX}{}", std::process::id()));
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&directory)
+        .map_err(ClusterError::io("create", &directory))?;
+    let made = account
+        .own_path(&directory)
+        .and_then(|()| run_initdb(layout, &directory, binaries, account));
+    match made {
+        Ok(()) => Ok(directory),
+        Err(error) => {
+            remove(&directory);
+            Err(error)
+        }
+    }
+}
+
 /// The C locale: sorting that no update of the system's libraries can change under an index.
 fn run_initdb(layout: &Layout, directory: &Path, binaries: &Binaries, account: &Account) -> Result<(), ClusterError> {
     let mut initdb = account.command(&binaries.program("initdb"));
@@ -97,6 +117,29 @@ fn create_database(
         .arg(directory)
         .arg("postgres");
     run(postgres, &format!("CREATE DATABASE {ROLE_AND_DATABASE};\n"), layout)
+}
+
+/// How a program ended, and the end of what it said.
+pub(super) struct ProgramOutput {
+    pub(super) is_success: bool,
+    pub(super) text: String,
+}
+
+/// Runs a program to its end, without input.
+pub(super) fn output_of(mut command: Command) -> Result<ProgramOutput, ClusterError> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| ClusterError::Spawn {
+            program: Path::new(command.get_program()).to_owned(),
+            source,
+        })?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = format!("{}\n({})", String::from_utf8_lossy(&said).trim(), output.status);
+    Ok(ProgramOutput {
+        is_success: output.status.success(),
+        text: super::server::last_lines(&said),
+    })
 }
 
 /// Runs one step to its end. It stays in our process group, so that Ctrl-C ends it too.
@@ -131,7 +174,7 @@ fn run(mut command: Command, input: &str, layout: &Layout) -> Result<(), Cluster
     })
 }
 
-fn sync_directory(directory: &Path) -> Result<(), ClusterError> {
+pub(super) fn sync_directory(directory: &Path) -> Result<(), ClusterError> {
     File::open(directory)
         .and_then(|opened| opened.sync_all())
         .map_err(ClusterError::io("sync", directory))
@@ -147,7 +190,7 @@ fn remove_unfinished(layout: &Layout) {
 }
 
 /// Leftovers cost room and nothing else, so a failure is only told.
-fn remove(directory: &Path) {
+pub(super) fn remove(directory: &Path) {
     match fs::remove_dir_all(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -31,6 +31,7 @@ mod serve_lock;
 mod initialize;
 mod postmaster;
 mod server;
+mod upgrade;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ use server::Server;
 
 pub use error::ClusterError;
 pub use serve_lock::{ServeHolder, ServeLock, ServeLockError};
+pub use upgrade::Upgrade;
 
 /// The role and the database that dropcron uses in its private cluster.
 const ROLE_AND_DATABASE: &str = "dropcron";

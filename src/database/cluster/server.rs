@@ -380,19 +380,19 @@ const SETTINGS: [(&str, &str); 22] = [
 ];
 
 /// Who may connect: through the socket, as the role, under the OS users of `pg_ident.conf`.
-fn hba() -> String {
+pub(super) fn hba() -> String {
     format!("{WRITTEN_BY_DROPCRON}local all {ROLE_AND_DATABASE} peer map={ROLE_AND_DATABASE}\n")
 }
 
 /// The server's own account, and root, who can become anyone anyway.
-fn ident(account: &str) -> String {
+pub(super) fn ident(account: &str) -> String {
     let line = |user: &str| format!("{ROLE_AND_DATABASE} \"{user}\" {ROLE_AND_DATABASE}\n");
     let root = if account == "root" { String::new() } else { line("root") };
     format!("{WRITTEN_BY_DROPCRON}{}{root}", line(account))
 }
 
 /// Writes beside and renames, so that a server never reads half a file.
-fn write_whole(path: &Path, content: &[u8]) -> Result<(), ClusterError> {
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), ClusterError> {
     let beside = path.with_extension("conf.new");
     let mut file = OpenOptions::new()
         .write(true)

@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# Builds the Debian package and the wheel, and installs both in clean roots.
+#
+#   make test-packages
+#
+# Needs root: the roots are made by debootstrap below /var/tmp. The second Postgres, for `dropcron database upgrade`, comes from the
+# release before.
+
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+SUITE=${DROPCRON_TEST_SUITE:-trixie}
+OLDER_SUITE=${DROPCRON_TEST_OLDER_SUITE:-bookworm}
+DEBIAN_MIRROR=${DROPCRON_TEST_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+work=$(mktemp -d /var/tmp/dropcron-packages.XXXXXX)
+root=$work/root
+passed=0
+
+main() {
+    [[ $(id -u) -eq 0 ]] || skip "only root can make a clean root"
+    if ! command -v debootstrap >/dev/null; then
+        command -v apt-get >/dev/null || skip "there is no debootstrap"
+        apt-get -q install --yes --no-install-recommends debootstrap >/dev/null </dev/null
+    fi
+    trap leave EXIT
+    step "builds both packages" build
+    step "installs the wheel into a virtual environment" install_wheel
+    step "makes a clean Debian root" make_root
+    step "installs the Debian package" install_package
+    step "runs scripts as their own user, on a private Postgres" run_scripts
+    step "moves the private Postgres to a newer version" move_postgres
+    step "keeps what is people's when it is removed" remove_package
+    echo "$passed passed, 0 failed"
+}
+
+build() {
+    rm -rf target/packages
+    tools/package.sh deb
+    tools/package.sh wheel
+    deb=$(echo target/packages/*.deb)
+    wheel=$(echo target/packages/*.whl)
+    ls -l "$deb" "$wheel"
+    dpkg-deb --info "$deb" | grep -q '^ Depends: .*libc6' || fail "the package does not know its libraries"
+}
+
+install_wheel() {
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" --quiet --disable-pip-version-check install --no-index "$wheel"
+    [[ $("$work/venv/bin/dropcron" --version) == "dropcron $(version)" ]] || fail "the wheel has another version"
+    "$work/venv/bin/dropcron" check scripts/hello.py
+    "$work/venv/bin/pip" --quiet uninstall --yes dropcron
+    [[ ! -e $work/venv/bin/dropcron ]] || fail "the program stays behind"
+}
+
+make_root() {
+    debootstrap --variant=minbase --include=ca-certificates "$SUITE" "$root" "$DEBIAN_MIRROR" >"$work/log" 2>&1 ||
+        { cat "$work/log" >&2; exit 1; }
+    echo "deb $DEBIAN_MIRROR $OLDER_SUITE main" >"$root/etc/apt/sources.list.d/older.list"
+    # Nothing starts in there by itself.
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod 755 "$root/usr/sbin/policy-rc.d"
+    mkdir -p "$root/etc/postgresql-common/createcluster.d"
+    echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.d/none.conf"
+    mount -t proc proc "$root/proc"
+    mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+    inside apt-get -q update >"$work/log" 2>&1
+}
+
+install_package() {
+    cp "$deb" "$root/tmp/dropcron.deb"
+    DEBIAN_FRONTEND=noninteractive inside apt-get -q install --yes --no-install-recommends /tmp/dropcron.deb postgresql-common tzdata \
+        >"$work/log" 2>&1 || { tail -30 "$work/log" >&2; exit 1; }
+    [[ $(inside dropcron --version) == "dropcron $(version)" ]]
+    local path
+    for path in /usr/share/man/man1/dropcron-serve.1.gz /usr/share/bash-completion/completions/dropcron \
+        /usr/share/zsh/vendor-completions/_dropcron /etc/default/dropcron /usr/share/doc/dropcron/copyright \
+        /usr/share/doc/dropcron/prometheus-rules.yml; do
+        inside test -s "$path" || fail "the package has no $path"
+    done
+    unit=$(inside dpkg -L dropcron | grep '/dropcron\.service$') || fail "the package has no unit"
+    inside grep -q '^User=dropcron$' "$unit"
+    has_mode /etc/dropcron/scripts "755 root:root"
+    has_mode /etc/dropcron/secrets "750 root:dropcron"
+    has_mode /var/lib/dropcron "711 dropcron:dropcron"
+    inside id dropcron-runner >/dev/null
+    inside dpkg --verify dropcron
+}
+
+# With the capabilities that the unit gives, and nothing of root.
+as_service() {
+    local capabilities=+setuid,+setgid,+kill,+chown,+fowner,+dac_override
+    inside setpriv --reuid=dropcron --regid=dropcron --init-groups --inh-caps="-all,$capabilities" --ambient-caps="-all,$capabilities" \
+        --bounding-set="-all,$capabilities" env \
+        PATH=/usr/local/bin:/usr/bin:/bin DROPCRON_DATA_DIR=/var/lib/dropcron DROPCRON_SCRIPTS_DIR=/etc/dropcron/scripts \
+        DROPCRON_SECRETS_DIR=/etc/dropcron/secrets DROPCRON_RUN_AS=dropcron-runner "$@"
+}
+
+run_scripts() {
+    # The older Postgres alone: the cluster is made by the newest that there is.
+    DEBIAN_FRONTEND=noninteractive inside apt-get -q install --yes --no-install-recommends "postgresql-$(older_version)" \
+        >"$work/log" 2>&1 || { tail -30 "$work/log" >&2; exit 1; }
+    printf 'import getpass\ndef run():\n    return getpass.getuser()\n' >"$root/etc/dropcron/scripts/who.py"
+    as_service dropcron run who | grep dropcron-runner || fail "the script did not run as its own user"
+    as_service dropcron doctor || true
+    [[ $(cat "$root/var/lib/dropcron/postgres/data/PG_VERSION") == "$(older_version)" ]]
+}
+
+move_postgres() {
+    local newer
+    newer=$(inside apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -1)
+    DEBIAN_FRONTEND=noninteractive inside apt-get -q install --yes --no-install-recommends "postgresql-$newer" \
+        >"$work/log" 2>&1 || { tail -30 "$work/log" >&2; exit 1; }
+    as_service dropcron database upgrade
+    [[ $(cat "$root/var/lib/dropcron/postgres/data/PG_VERSION") == "$newer" ]] || fail "the cluster is of another version"
+    inside test -d "/var/lib/dropcron/postgres/data.old-$(older_version)"
+    # The old programs are not needed any more, and all rows are there.
+    inside apt-get -q purge --yes "postgresql-$(older_version)" >"$work/log" 2>&1
+    as_service dropcron runs | grep 'who .*succeeded' || fail "the history is gone"
+    as_service dropcron run who >/dev/null
+    as_service dropcron database upgrade | grep already
+}
+
+remove_package() {
+    inside apt-get -q purge --yes dropcron >"$work/log" 2>&1
+    inside test ! -e /usr/bin/dropcron
+    inside test -s /etc/dropcron/scripts/who.py || fail "a script is gone"
+    inside test -d /var/lib/dropcron/postgres/data || fail "the database is gone"
+}
+
+# --- Around it ---
+
+version() {
+    sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1
+}
+
+older_version() {
+    # That of the release before.
+    case $OLDER_SUITE in
+        bookworm) echo 15 ;;
+        trixie) echo 17 ;;
+        *) fail "which Postgres does $OLDER_SUITE have?" ;;
+    esac
+}
+
+inside() {
+    chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@" </dev/null
+}
+
+has_mode() {
+    local found
+    found=$(inside stat --format='%a %U:%G' "$1")
+    [[ $found == "$2" ]] || fail "$1 is $found, and not $2"
+}
+
+step() {
+    echo "== It $1"
+    "$2"
+    passed=$((passed + 1))
+}
+
+fail() {
+    echo "error: $1" >&2
+    exit 1
+}
+
+skip() {
+    echo "skipped: $1"
+    rm -rf "$work"
+    exit 0
+}
+
+leave() {
+    local code=$?
+    [[ $code -eq 0 ]] || echo "$passed passed, 1 failed"
+    if mountpoint -q "$root/dev/shm"; then umount "$root/dev/shm"; fi
+    if mountpoint -q "$root/proc"; then umount "$root/proc"; fi
+    # Whatever is still mounted must not be removed with it.
+    if ! grep -q " $root" /proc/self/mountinfo; then
+        rm -rf --one-file-system "$work"
+    fi
+    exit "$code"
+}
+
+main

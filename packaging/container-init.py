@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The init service of the compose files: makes the password of the database and the first token, once.
+"""The init service of the compose files: makes the database's password and the first token, once.
 
-Both go into volumes: `/secrets/postgres` for the database (root alone), `/secrets/dropcron` for dropcron (its own user alone,
-which scripts do not run as), and `/secrets/pgbouncer` where it is mounted. What is there stays as it is.
+All go into volumes: `/secrets/postgres` for the database (root alone), `/secrets/dropcron` for
+dropcron (its own user alone, which scripts do not run as), and `/secrets/pgbouncer` where it is
+mounted. What is there stays as it is.
 """
 
 import os
@@ -31,7 +32,7 @@ def main():
 def keep(path, owner, make):
     """Makes a file whole or not at all, if it is not there; what it says."""
     if not path.parent.is_dir():
-        sys.exit(f"error: `{path.parent}` is not there; mount a volume for it, as docker-compose.yml does")
+        sys.exit(f"error: `{path.parent}` is not there; mount a volume, as docker-compose.yml does")
     if not path.exists():
         beside = path.with_suffix(".new")
         beside.write_text(make())

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Writes what the image is made of, as CycloneDX JSON: crates, packages of the page, Debian packages.
+"""Writes what the image is made of, as CycloneDX JSON: crates, page, Debian packages.
 
-It reads what the builders say themselves: `cargo metadata`, package-lock.json, dpkg. Two builds of the same inputs give the
-same text: it has no times and no random numbers.
+It reads what the builders say themselves: `cargo metadata`, package-lock.json, dpkg. Two builds of
+the same inputs give the same text: it has no times and no random numbers.
 """
 
 import argparse
 import hashlib
 import json
 import subprocess
+import uuid
 from pathlib import Path
 
 
@@ -16,8 +17,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--crates", type=Path, help="output of `cargo metadata --format-version 1`")
     parser.add_argument("--page", type=Path, help="package-lock.json of the page")
-    parser.add_argument("--debian", action="store_true", help="the Debian packages of this system")
-    parser.add_argument("--other", action="append", default=[], metavar="TYPE:NAME:VERSION", help="anything else")
+    parser.add_argument("--debian", action="store_true", help="Debian packages of this system")
+    parser.add_argument("--other", action="append", default=[], metavar="TYPE:NAME:VERSION")
     arguments = parser.parse_args()
     components, product = [], None
     if arguments.crates:
@@ -32,23 +33,23 @@ def main():
 
 
 def document(product, components):
-    components = sorted({one["bom-ref"]: one for one in components}.values(), key=lambda one: one["bom-ref"])
-    digest = hashlib.sha256(json.dumps(components, sort_keys=True).encode()).hexdigest()
-    serial = "-".join((digest[:8], digest[8:12], "8" + digest[13:16], "8" + digest[17:20], digest[20:32]))
-    metadata = {"component": {**product, "type": "application"}} if product else {}
+    by_reference = {one["bom-ref"]: one for one in components}
+    components = [by_reference[reference] for reference in sorted(by_reference)]
+    digest = hashlib.sha256(json.dumps(components, sort_keys=True).encode()).digest()
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        "serialNumber": f"urn:uuid:{serial}",
+        "serialNumber": uuid.UUID(bytes=digest[:16], version=4).urn,
         "version": 1,
-        "metadata": metadata,
+        "metadata": {"component": {**product, "type": "application"}} if product else {},
         "components": components,
     }
 
 
 def component(kind, name, version, licenses=None):
     reference = f"pkg:{kind}/{name.replace('@', '%40')}@{version}"
-    found = {"type": "library", "name": name, "version": version, "purl": reference, "bom-ref": reference}
+    found = {"type": "library", "name": name, "version": version}
+    found["purl"] = found["bom-ref"] = reference
     if licenses:
         found["licenses"] = [{"expression": licenses}]
     return found
@@ -66,8 +67,11 @@ def read_crates(metadata):
             if is_linked and dependency["pkg"] not in seen:
                 seen.add(dependency["pkg"])
                 todo.append(dependency["pkg"])
-    crate = lambda package: component("cargo", package["name"], package["version"], package.get("license"))  # noqa: E731
     return crate(packages[root]), [crate(packages[name]) for name in seen]
+
+
+def crate(package):
+    return component("cargo", package["name"], package["version"], package.get("license"))
 
 
 def read_page(lock):
@@ -78,11 +82,10 @@ def read_page(lock):
 
 
 def read_debian():
-    form = "${Package}\t${Version}\t${Architecture}\n"
-    listed = subprocess.run(["dpkg-query", "--show", "--showformat", form], check=True, stdout=subprocess.PIPE, text=True)
+    query = ["dpkg-query", "--show", "--showformat", "${Package}\t${Version}\n"]
+    listed = subprocess.run(query, check=True, stdout=subprocess.PIPE, text=True)
     for line in listed.stdout.splitlines():
-        name, version, _ = line.split("\t")
-        yield component("deb/debian", name, version)
+        yield component("deb/debian", *line.split("\t"))
 
 
 if __name__ == "__main__":

@@ -1,33 +1,20 @@
 import ctypes
-import glob
 import os
 import socket
 import subprocess
+from pathlib import Path
 
-
-def attempt(got, name, action):
-    """What an action brings, if it brings anything."""
-    try:
-        found = action()
-    except (OSError, subprocess.SubprocessError):
-        return
-    if found:
-        got[name] = str(found)[:200]
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read(4096)
+PROCESSES = "[0-9]*"
 
 
 def environment_of_others():
-    for path in glob.glob("/proc/[0-9]*/environ"):
+    for process in Path("/proc").glob(PROCESSES):
         try:
-            found = read(path)
+            found = (process / "environ").read_bytes()
         except OSError:
             continue
         if b"DATABASE_URL" in found or b"passfile" in found:
-            return path
+            return process
     return None
 
 
@@ -37,75 +24,75 @@ def become(uid):
 
 
 def write(path):
-    with open(path, "w") as file:
-        file.write("x")
+    Path(path).write_text("x")
     return path
 
 
-def is_alive_after_kill():
-    # The service is the child of process 1.
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        if b"dropcron\0serve" in read(path) and b"tini" not in read(path):
-            os.kill(int(path.split("/")[2]), 9)
-            return path
+def kill_the_service():
+    for process in Path("/proc").glob(PROCESSES):
+        if (process / "cmdline").read_bytes().startswith(b"dropcron\0serve"):
+            os.kill(int(process.name), 9)
+            return process
     return None
-
-
-def keep_as_root():
-    finished = subprocess.run(["dropcron", "keep", "--help"], capture_output=True, timeout=10, env={"PATH": os.environ["PATH"]})
-    status = read("/proc/self/status").decode()
-    held = [line for line in status.splitlines() if line.startswith(("CapEff", "CapPrm")) and int(line.split()[1], 16)]
-    return held or (finished.returncode == 0 and b"root" in finished.stdout)
 
 
 def privileges_of_a_child():
-    # A program with capabilities in its file: what would it have if a script started it?
-    child = subprocess.Popen(["dropcron", "serve", "--data", "/nonexistent"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        status = read(f"/proc/{child.pid}/status").decode()
-        return [line for line in status.splitlines() if line.startswith("CapEff") and int(line.split()[1], 16)]
-    finally:
-        child.kill()
-        child.wait()
+    # A program with capabilities in its file: what does it have if a script starts it?
+    quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(["dropcron", "serve", "--data", "/nonexistent"], **quiet) as child:
+        try:
+            status = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+        finally:
+            child.kill()
+    sets = [line.split() for line in status if line.startswith("Cap")]
+    return [name for name, bits in sets if name in ("CapPrm:", "CapEff:") and int(bits, 16)]
 
 
-def trusted_by_postgres():
-    # A server that trusts addresses would answer a startup message with R 0 (authentication is done).
+def trust_of_postgres():
+    # A server that trusts addresses answers a startup message with R and 0: nothing more to prove.
     with socket.create_connection(("postgres", 5432), timeout=5) as connection:
-        body = b"\0\x03\0\0user\0dropcron\0database\0dropcron\0\0"
+        body = b"\0\3\0\0user\0dropcron\0database\0dropcron\0\0"
         connection.sendall((len(body) + 4).to_bytes(4, "big") + body)
         answer = connection.recv(64)
-        return answer[:1] == b"R" and int.from_bytes(answer[5:9], "big") == 0
+    return answer[:1] == b"R" and int.from_bytes(answer[5:9], "big") == 0
 
 
 def trace_others():
-    for path in glob.glob("/proc/[0-9]*"):
-        pid = int(path.rpartition("/")[2])
-        if pid != os.getpid() and ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0:
-            return path
+    attach = 16
+    for process in Path("/proc").glob(PROCESSES):
+        pid = int(process.name)
+        if pid != os.getpid() and ctypes.CDLL(None).ptrace(attach, pid, 0, 0) == 0:
+            return pid
     return None
 
 
+ATTEMPTS = {
+    "password": Path("/run/secrets/pgpass").read_text,
+    "token": Path("/run/secrets/token").read_text,
+    "list of secrets": lambda: list(Path("/run/secrets").iterdir()),
+    "list of data": lambda: list(Path("/data").iterdir()),
+    "journal": lambda: [path.read_bytes() for path in Path("/data/journal").iterdir()],
+    "environment of others": environment_of_others,
+    "memory of process 1": lambda: Path("/proc/1/mem").open("rb").close() or True,
+    "root": lambda: become(0),
+    "the user of dropcron": lambda: become(10001),
+    "another script": lambda: write("/scripts/planted.py"),
+    "the program": lambda: write("/usr/local/bin/dropcron"),
+    "the service": kill_the_service,
+    "privileges of a child": privileges_of_a_child,
+    "the database": trust_of_postgres,
+    "the memory of others": trace_others,
+}
+
+
 def run():
+    """What each attempt brings, if it brings anything."""
     got = {}
-    attempts = {
-        "password": lambda: read("/run/secrets/pgpass"),
-        "token": lambda: read("/run/secrets/token"),
-        "list of secrets": lambda: os.listdir("/run/secrets"),
-        "list of data": lambda: os.listdir("/data"),
-        "journal": lambda: [read(path) for path in glob.glob("/data/journal/*")],
-        "environment of others": environment_of_others,
-        "memory of process 1": lambda: read("/proc/1/mem"),
-        "root": lambda: become(0),
-        "the user of dropcron": lambda: become(10001),
-        "a scripts directory to write": lambda: write("/scripts/planted.py"),
-        "the program": lambda: write("/usr/local/bin/dropcron"),
-        "the service, killed": is_alive_after_kill,
-        "a keeper": keep_as_root,
-        "privileges of the program": privileges_of_a_child,
-        "the database": trusted_by_postgres,
-        "tracing": trace_others,
-    }
-    for name, action in attempts.items():
-        attempt(got, name, action)
-    return {"uid": os.getuid(), "tried": len(attempts), "got": got}
+    for name, attempt in ATTEMPTS.items():
+        try:
+            found = attempt()
+        except OSError:
+            continue
+        if found:
+            got[name] = str(found)[:200]
+    return {"uid": os.getuid(), "tried": len(ATTEMPTS), "got": got}

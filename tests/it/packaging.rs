@@ -118,3 +118,30 @@ fn shells_complete_its_commands() {
     let output = Command::new("bash").args(["-c", ask]).arg(&script).output().unwrap();
     assert_eq!(text_of(&output).trim(), "health");
 }
+
+/// Runs `promtool`. None where it is not installed.
+fn promtool(arguments: &[&str]) -> Option<(bool, String)> {
+    match Command::new("promtool").args(arguments).output() {
+        Ok(output) => Some((output.status.success(), text_of(&output))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            println!("skipped: there is no promtool");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_rules_for_prometheus_fire_when_they_should() {
+    let world = World::new();
+    let rules = packaging("prometheus-rules.yml");
+    let Some((is_good, said)) = promtool(&["check", "rules", rules.to_str().unwrap()]) else {
+        return;
+    };
+    assert!(is_good, "{said}");
+    let cases = include_str!("packaging/prometheus-rules.test.yml").replace("RULES", rules.to_str().unwrap());
+    let path = world.root.join("rules.test.yml");
+    std::fs::write(&path, cases).unwrap();
+    let (is_good, said) = promtool(&["test", "rules", path.to_str().unwrap()]).unwrap();
+    assert!(is_good, "{said}");
+}

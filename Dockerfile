@@ -29,7 +29,11 @@ RUN mkdir -p src benches \
     && touch src/lib.rs \
     && cargo build --release --locked --lib --bins \
     && rm -rf src benches
-COPY . ./
+# A build script is there or not; the manifest beside it makes that no error.
+COPY Cargo.toml build.r[s] ./
+COPY migrations migrations
+COPY runner_shim runner_shim
+COPY src src
 COPY --from=page /build/web/dist web/dist
 # Cargo compares times: the sources must be newer than what was built of the empty ones.
 RUN mkdir -p benches && touch src/main.rs src/lib.rs benches/dropcron.rs benches/report.rs \
@@ -43,6 +47,7 @@ ENV LANG=C.UTF-8
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         ca-certificates libcap2-bin python3 python3-venv tini tzdata \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
 
 
@@ -68,6 +73,7 @@ RUN cp /uv/bin/uv /parts/usr/local/bin/uv \
 FROM ${RUNTIME_IMAGE} AS pgbouncer
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends pgbouncer tini \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
 COPY packaging/pgbouncer.ini /etc/pgbouncer/pgbouncer.ini
 RUN chmod 755 /etc/pgbouncer && chmod 644 /etc/pgbouncer/pgbouncer.ini \

@@ -54,27 +54,24 @@ pub(super) async fn health(arguments: &JsonArgs, config: &Config) -> anyhow::Res
 async fn look(config: &Config) -> anyhow::Result<(Seen, Exit)> {
     let directory = config.data_directory.display();
     // A private Postgres runs while the service does: without it there is nobody to ask, and nothing is to be started.
-    if ServeLock::is_held(&config.data_directory)?.is_none() {
+    if ServeLock::holder(&config.data_directory)?.is_none() {
         let problem = format!(
             "no `dropcron serve` runs on the data directory `{directory}`; start one, or name another with `--data`"
         );
-        return Ok((Seen::unhealthy(problem, None), Exit::Failed));
+        return Ok((Seen::unhealthy(problem), Exit::Failed));
     }
     let found = match find(config).await {
         Ok(found) => found,
         Err(error) if super::exit_of(&error) == Exit::Unreachable => {
             let problem = format!("the database cannot be reached: {error:#}");
-            return Ok((Seen::unhealthy(problem, None), Exit::Unreachable));
+            return Ok((Seen::unhealthy(problem), Exit::Unreachable));
         }
         Err(error) => return Err(error),
     };
     let seen = match found {
-        None => Seen::unhealthy(
-            format!(
-                "the service on `{directory}` is not in its database yet, or was declared dead there; its log says more"
-            ),
-            None,
-        ),
+        None => Seen::unhealthy(format!(
+            "the service on `{directory}` is not in its database yet, or was declared dead there; its log says more"
+        )),
         Some(node) => judge(node),
     };
     let exit = if seen.healthy { Exit::Ok } else { Exit::Failed };
@@ -125,11 +122,11 @@ fn judge(node: ServingNode) -> Seen {
 }
 
 impl Seen {
-    fn unhealthy(problem: String, node: Option<SeenNode>) -> Seen {
+    fn unhealthy(problem: String) -> Seen {
         Seen {
             healthy: false,
             problems: vec![problem],
-            node,
+            node: None,
         }
     }
 }

@@ -218,11 +218,7 @@ fn data(directory: &DirectoryFacts, has_database_elsewhere: bool) -> Vec<Finding
     found.extend(space(directory));
     if found.is_empty() {
         let free = directory.space.map_or_else(String::new, |space| {
-            format!(
-                ", {} of {} free",
-                format_size(space.free_bytes),
-                format_size(space.total_bytes)
-            )
+            format!(", {} of {} free", rounded(space.free_bytes), rounded(space.total_bytes))
         });
         found.push(ok(ABOUT, format!("`{path}`, on {kind}{free}")));
     }
@@ -233,7 +229,7 @@ fn space(directory: &DirectoryFacts) -> Option<Finding> {
     const ABOUT: &str = "disk";
     let space = directory.space?;
     let point = directory.mount.point.display();
-    let free = format_size(space.free_bytes);
+    let free = rounded(space.free_bytes);
     if space.free_bytes < NO_SPACE {
         return Some(problem(
             ABOUT,
@@ -250,6 +246,12 @@ fn space(directory: &DirectoryFacts) -> Option<Finding> {
     }
     (space.free_bytes < LITTLE_SPACE)
         .then(|| note(ABOUT, format!("{free} are free on `{point}`"), "watch it, or make room"))
+}
+
+/// To whole GiB or MiB: nobody counts further.
+fn rounded(bytes: u64) -> String {
+    let unit = if bytes >= 10 << 30 { 30 } else { 20 };
+    format_size(bytes >> unit << unit)
 }
 
 fn secrets(directory: &DirectoryFacts) -> Vec<Finding> {

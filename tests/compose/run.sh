@@ -147,6 +147,7 @@ restore() {
     compose down --volumes
     compose up -d --no-build postgres
     wait_for "Postgres is healthy" is_healthy postgres
+    sql 'create role dropcron_reader; create role dropcron_operator' >/dev/null
     compose exec -T postgres pg_restore -U dropcron --dbname=dropcron --exit-on-error <"$work/backup"
     expect "$runs" "select count(*) from dropcron.run_log"
     compose up -d --no-build

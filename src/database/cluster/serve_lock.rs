@@ -51,8 +51,8 @@ pub enum ServeLockError {
 }
 
 impl ServeLock {
-    /// Whether a service holds the lock, and under which pid. Creates nothing.
-    pub fn is_held(data_directory: &Path) -> Result<Option<ServeHolder>, ServeLockError> {
+    /// The service that holds the lock, if one does. Creates nothing.
+    pub fn holder(data_directory: &Path) -> Result<Option<ServeHolder>, ServeLockError> {
         let path = data_directory.join("serve.lock");
         let failed = |source| ServeLockError::Io {
             path: path.clone(),

@@ -30,6 +30,8 @@ pub mod telemetry;
 
 pub mod store;
 
+pub mod api;
+
 pub mod executor;
 
 pub mod packages;

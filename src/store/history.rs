@@ -350,7 +350,8 @@ struct NameRow {
     name: String,
 }
 
-async fn names(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
+/// The names that tasks have or had.
+pub async fn names(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
     let rows: Vec<NameRow> = TaskNames {}.load(connection).await?;
     Ok(rows.into_iter().map(|row| row.name).collect())
 }

@@ -24,6 +24,15 @@ pub mod observations;
 pub mod history;
 pub mod report;
 
+pub mod overview;
+pub mod pages;
+pub mod series;
+
+pub mod requests;
+
+pub mod audit;
+pub mod tokens;
+
 pub mod retention;
 
 pub use diesel_async::AsyncPgConnection as Connection;

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod api_document;
 mod architecture;
 mod backfill;
 mod bad_input;

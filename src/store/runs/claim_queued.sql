@@ -46,14 +46,15 @@ WITH parameter AS (
      SET state = 'claimed', node_id = p.node_id, slot = placed.slot,
          group_name = CASE WHEN placed.group_slot IS NOT NULL THEN placed.concurrency_group END, group_slot = placed.group_slot
     FROM placed, parameter p WHERE l.run_id = placed.run_id
-  RETURNING l.run_id, l.task_id, l.scheduled_for, l.attempt, l.trigger, l.due_at, l.as_of, l.args, l.node_id
+  RETURNING l.run_id, l.task_id, l.scheduled_for, l.attempt, l.trigger, l.due_at, l.as_of, l.args, l.node_id, l.script_sha256
 ), logged AS (
-  UPDATE run_log r SET node_id = k.node_id, script_sha256 = t.script_sha256
+  UPDATE run_log r SET node_id = k.node_id, script_sha256 = coalesce(k.script_sha256, t.script_sha256)
     FROM taken k JOIN task t USING (task_id)
    WHERE r.task_id = k.task_id AND r.scheduled_for = k.scheduled_for AND r.attempt = k.attempt
 )
 SELECT k.run_id, k.task_id, k.scheduled_for, k.attempt, k.trigger, k.due_at, k.as_of,
-       t.name AS task_name, t.source, t.script_path, t.script_kind, t.script_sha256, t.is_async, t.timeout_seconds, t.grace_seconds,
+       t.name AS task_name, t.source, t.script_path, t.script_kind, coalesce(k.script_sha256, t.script_sha256) AS script_sha256,
+       t.is_async, t.timeout_seconds, t.grace_seconds,
        t.env, t.secrets, (t.args || coalesce(k.args, '{}'))::text AS args, t.keep_return_value, t.limits::text AS limits,
        t.python, t.requires_python, t.requirements_sha256, t.lock_sha256
   FROM taken k JOIN task t USING (task_id)

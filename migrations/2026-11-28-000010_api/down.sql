@@ -1,0 +1,10 @@
+ALTER TABLE run_lease DROP COLUMN script_sha256;
+DELETE FROM task WHERE source = 'trial';
+ALTER TABLE task DROP CONSTRAINT task_source_check;
+ALTER TABLE task ADD CONSTRAINT task_source_check CHECK (source IN ('directory', 'ad_hoc'));
+COMMENT ON COLUMN task.source IS 'directory: found in the scripts directory. ad_hoc: a file outside it that somebody ran by hand.';
+DROP INDEX task_event_people;
+DROP TABLE audit;
+DROP TABLE idempotency_key;
+DROP TABLE session;
+DROP TABLE token;

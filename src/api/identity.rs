@@ -1,0 +1,170 @@
+//! Who asks: by a token in `Authorization`, or by the cookie of a session.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use super::{Api, Role, secret};
+use crate::store::tokens::{self, Holder};
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The token.
+    pub token_id: i64,
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The address that it comes from.
+    pub address: Option<String>,
+}
+
+impl Identity {
+    /// Who did it, as it stands in rows.
+    pub fn actor(&self) -> String {
+        format!("{} (token)", self.name)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Identity {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get().cloned().ok_or_else(unauthorized)
+    }
+}
+
+/// Whether a path is closed to those of whom nothing is known, whatever the router has there.
+fn is_closed(path: &str) -> bool {
+    path.starts_with("/api") && path != super::session::PATH || path == super::metrics::PATH
+}
+
+/// Finds out who asks. Whatever is not known to be open is refused here, before any handler.
+pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    // Everything that there is of the page is open, and asks the database nothing.
+    if !request.uri().path().starts_with("/api") && !is_closed(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let address = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|ConnectInfo(address)| address.ip().to_canonical().to_string());
+    let found = match find(&api, request.headers()).await {
+        Ok(found) => found,
+        Err(problem) => return problem.into_response(),
+    };
+    match found {
+        Some(holder) => {
+            let Some(role) = Role::of_word(&holder.role) else {
+                return unauthorized().into_response();
+            };
+            request.extensions_mut().insert(Identity {
+                token_id: holder.token_id,
+                name: holder.name,
+                role,
+                address,
+            });
+        }
+        None if is_closed(request.uri().path()) => return unauthorized().into_response(),
+        None => {}
+    }
+    next.run(request).await
+}
+
+async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<Holder>, Problem> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let Some(token) = bearer(value) else {
+            return Ok(None);
+        };
+        let mut connection = api.database.connection().await?;
+        let holder = tokens::holder_of_token(&mut connection, &secret::hash(token)).await?;
+        return Ok(holder);
+    }
+    let Some(value) = super::session::cookie(headers, api.given.port) else {
+        return Ok(None);
+    };
+    let mut connection = api.database.connection().await?;
+    let holder = tokens::holder_of_session(&mut connection, &secret::hash(&value)).await?;
+    Ok(holder)
+}
+
+/// The token in `Authorization: Bearer …`.
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= secret::LONGEST).then_some(token)
+}
+
+/// Nobody is known here.
+pub fn unauthorized() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "this needs a token: send `Authorization: Bearer TOKEN`, or log in on the page; `dropcron token create NAME` makes one",
+    )
+    .with_header(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer realm=\"dropcron\""),
+    )
+}
+
+/// Known, but may not.
+pub fn forbidden(has: Role, needs: Role) -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        format!(
+            "this token has the role `{}`, and this needs `{}`; somebody who may makes another with `dropcron token create NAME \
+             --role {}`",
+            has.as_str(),
+            needs.as_str(),
+            needs.as_str()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_from_its_header() {
+        let read = |text: &str| bearer(&HeaderValue::from_str(text).unwrap()).map(str::to_owned);
+        assert_eq!(read("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(read("bearer  abc ").as_deref(), Some("abc"));
+        for wrong in ["abc", "Basic abc", "Bearer ", "Bearer"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(read(&format!("Bearer {}", "x".repeat(secret::LONGEST + 1))), None);
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_open_is_closed() {
+        for open in [
+            "/",
+            "/index.html",
+            "/healthz",
+            "/readyz",
+            "/assets/a.js",
+            "/api/v1/session",
+        ] {
+            assert!(!is_closed(open), "{open}");
+        }
+        for closed in [
+            "/api",
+            "/api/",
+            "/api/v1/tasks",
+            "/api/openapi.json",
+            "/metrics",
+            "/api/v1/session/x",
+            "/apiary",
+        ] {
+            assert!(is_closed(closed), "{closed}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The REST API, the events and the page: what people and programs see of dropcron over HTTP.
+//!
+//! A request passes, in this order: the limits of its connection (`server`), the names that the service answers to and the
+//! origin of changes (`origin`), who asks (`identity`), what that role may do (`router`), and its handler. It knows the
+//! store and pure code; what it needs of the loops is given to it (`given`).
+
+mod problem;
+
+mod given;
+
+mod role;
+
+pub mod secret;
+
+mod extract;
+
+mod identity;
+
+mod origin;
+
+mod change;
+
+mod runs;
+
+mod tasks;
+
+mod instants;
+
+mod versions;
+
+mod overview;
+
+mod output;
+mod watch;
+
+mod directory;
+mod scripts;
+
+mod series;
+
+mod schedule;
+
+mod nodes;
+
+mod audit;
+mod session;
+mod tokens;
+
+mod health;
+mod metrics;
+
+mod page;
+
+mod router;
+
+mod server;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::database::Database;
+
+pub use given::{Assessed, Check, Draft, Given, ScriptFile, Standing};
+pub use problem::{Problem, ScriptProblem};
+pub use role::Role;
+pub use router::document;
+pub use runs::Run;
+pub use server::serve;
+
+/// What every handler can reach.
+pub struct Api {
+    /// Connections of its own: whoever asks much takes none from the scheduler.
+    database: Database,
+    given: Given,
+    watches: watch::Watches,
+    logins: session::Logins,
+    /// One change of a file at a time.
+    writing: tokio::sync::Mutex<()>,
+    /// Streams end when the service does.
+    stopping: CancellationToken,
+}
+
+impl Api {
+    /// On a database whose pool nobody else uses.
+    pub fn new(database: Database, given: Given) -> Arc<Api> {
+        Arc::new(Api {
+            watches: watch::Watches::new(database.clone()),
+            logins: session::Logins::default(),
+            writing: tokio::sync::Mutex::new(()),
+            stopping: CancellationToken::new(),
+            database,
+            given,
+        })
+    }
+}
+
+/// The state of the router.
+type App = axum::extract::State<Arc<Api>>;

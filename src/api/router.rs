@@ -1,0 +1,283 @@
+//! Every route, with the role that it takes: the one place where routes are registered, and none can be without a role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use super::identity::{self, Identity, forbidden, unauthorized};
+use super::problem::Problem;
+use super::{
+    Api, Role, audit, health, instants, metrics, nodes, origin, output, overview, page, runs, schedule, scripts,
+    series, session, tasks, tokens, versions,
+};
+
+/// The body of a request that brings no script.
+const LARGEST_BODY: usize = 1024 * 1024;
+
+/// A body that does not go on for so long is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the API refuses.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it stands for what handlers return as problem documents")]
+pub enum Refusals {
+    /// What was sent cannot be read, or makes no sense.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(Problem),
+    /// There was no token, or it opens nothing.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// The token's role may not do this, or a page of another origin asked.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// There is no such thing.
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+    /// It is not as whoever asks believes it to be.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(Problem),
+    /// It was changed meanwhile.
+    #[response(status = 412, content_type = "application/problem+json")]
+    PreconditionFailed(Problem),
+    /// It is larger than it may be.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// The body is no JSON.
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(Problem),
+    /// The service does not answer to this name.
+    #[response(status = 421, content_type = "application/problem+json")]
+    Misdirected(Problem),
+    /// It was read, and is wrong.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(Problem),
+    /// It must be said what is there now.
+    #[response(status = 428, content_type = "application/problem+json")]
+    PreconditionRequired(Problem),
+    /// Too many wrong tokens came from this address.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyRequests(Problem),
+    /// dropcron failed; its log says why.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
+    /// The database cannot be reached, or did not answer in time.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+}
+
+/// Routes, each with its role. There is no way to add one without.
+struct Routes(OpenApiRouter<Arc<Api>>);
+
+impl Routes {
+    fn open(self, routes: UtoipaMethodRouter<Arc<Api>>) -> Routes {
+        self.add(None, routes)
+    }
+
+    fn of(self, role: Role, routes: UtoipaMethodRouter<Arc<Api>>) -> Routes {
+        self.add(Some(role), routes)
+    }
+
+    fn add(self, role: Option<Role>, (schemas, mut paths, methods): UtoipaMethodRouter<Arc<Api>>) -> Routes {
+        for item in paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            operations
+                .into_iter()
+                .flatten()
+                .for_each(|operation| write_role(operation, role));
+        }
+        let routes = (schemas, paths, methods);
+        let routes = match role {
+            Some(role) => routes.layer(from_fn(move |request, next| guard(role, request, next))),
+            None => routes,
+        };
+        Routes(self.0.routes(routes))
+    }
+}
+
+/// Says in the document who may: `x-role`, and the schemes that bring a token.
+fn write_role(operation: &mut Operation, role: Option<Role>) {
+    let word = role.map_or("none", Role::as_str);
+    operation.extensions = Some(ExtensionsBuilder::new().add("x-role", word).build());
+    operation.security = Some(match role {
+        Some(_) => vec![
+            SecurityRequirement::new::<_, [&str; 0], &str>("token", []),
+            SecurityRequirement::new::<_, [&str; 0], &str>("session", []),
+        ],
+        None => Vec::new(),
+    });
+}
+
+/// Lets those pass whose role suffices.
+async fn guard(role: Role, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Identity>() {
+        None => unauthorized().into_response(),
+        Some(who) if who.role < role => forbidden(who.role, role).into_response(),
+        Some(_) => next.run(request).await,
+    }
+}
+
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    use Role::{Admin, Operator, Reader};
+    let large = |routes: UtoipaMethodRouter<Arc<Api>>| routes.layer(DefaultBodyLimit::max(scripts::LARGEST_BODY));
+    Routes(OpenApiRouter::with_openapi(description()))
+        .open(routes!(health::read_alive))
+        .open(routes!(health::read_ready))
+        .of(Reader, routes!(metrics::read_metrics))
+        .of(Reader, routes!(read_document))
+        .open(routes!(session::log_in))
+        .of(Reader, routes!(session::read_session, session::log_out))
+        .of(Reader, routes!(overview::read_overview))
+        .of(Reader, routes!(overview::read_timeline))
+        .of(Reader, routes!(tasks::list_tasks))
+        .of(Reader, routes!(tasks::read_task))
+        .of(Operator, routes!(tasks::pause_task))
+        .of(Operator, routes!(tasks::resume_task))
+        .of(Operator, routes!(tasks::override_schedule, tasks::drop_override))
+        .of(Reader, routes!(instants::list_instants))
+        .of(Reader, routes!(instants::explain_instant))
+        .of(Reader, routes!(tasks::list_events))
+        .of(Reader, routes!(versions::list_versions))
+        .of(Reader, routes!(versions::read_version))
+        .of(Reader, routes!(versions::compare_versions))
+        .of(Operator, routes!(versions::run_version))
+        .of(Reader, routes!(runs::list_runs))
+        .of(Reader, routes!(runs::read_run))
+        .of(Operator, routes!(runs::start_run))
+        .of(Operator, routes!(runs::cancel_run))
+        .of(Operator, routes!(runs::retry_run))
+        .of(Reader, routes!(output::read_output))
+        .of(Reader, routes!(output::watch_output))
+        .of(Reader, routes!(scripts::list_scripts))
+        .of(Reader, routes!(scripts::read_script))
+        .of(Reader, large(routes!(scripts::validate_script)))
+        .of(Admin, large(routes!(scripts::write_script)))
+        .of(Admin, routes!(scripts::rename_script))
+        .of(Admin, routes!(scripts::remove_script))
+        .of(Admin, large(routes!(scripts::try_script)))
+        .of(Reader, routes!(series::list_series))
+        .of(Reader, routes!(series::list_points))
+        .of(Reader, routes!(series::chart_series))
+        .of(Reader, routes!(series::export_series))
+        .of(Operator, routes!(series::give_verdict))
+        .of(Reader, routes!(schedule::preview_schedule))
+        .of(Reader, routes!(nodes::list_nodes))
+        .of(Admin, routes!(tokens::list_tokens))
+        .of(Admin, routes!(tokens::create_token))
+        .of(Admin, routes!(tokens::revoke_token))
+        .of(Admin, routes!(audit::list_audit))
+        .0
+}
+
+fn description() -> OpenApi {
+    let token = SecurityScheme::Http(
+        HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A token, for programs: `dropcron token create` makes one."))
+            .build(),
+    );
+    let session = SecurityScheme::ApiKey(utoipa::openapi::security::ApiKey::Cookie(
+        utoipa::openapi::security::ApiKeyValue::with_description(
+            "dropcron_session_8642",
+            "The cookie of a session, for browsers; its name ends in the port.",
+        ),
+    ));
+    let info = InfoBuilder::new()
+        .title("dropcron")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "What runs, what ran and what comes, and everything that can be asked for. Instants are RFC 3339 in UTC, durations \
+             are numbers in fields that end in `_seconds` or `_ms`. A name that has `/` in it is one segment of a path: \
+             `prices%2Fbtc`. What is refused is said as a problem document (RFC 9457). `x-role` is the least role that may.",
+        ))
+        .build();
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(
+            ComponentsBuilder::new()
+                .security_scheme("token", token)
+                .security_scheme("session", session)
+                .build(),
+        ))
+        .build()
+}
+
+/// The document of the API, as `docs/openapi.json` has it.
+pub fn document() -> String {
+    let document = routes().into_openapi();
+    document.to_pretty_json().unwrap_or_default() + "\n"
+}
+
+/// Read this document.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "health", responses((status = 200, body = serde_json::Value), Refusals))]
+async fn read_document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document()).into_response()
+}
+
+/// Everything that is served.
+pub fn router(api: Arc<Api>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .fallback(page::serve)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
+        .layer(from_fn_with_state(api.clone(), identity::identify))
+        .layer(from_fn_with_state(api.clone(), origin::check))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(add_headers))
+        .with_state(api)
+}
+
+async fn method_not_allowed(method: Method, request: Request) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!(
+            "`{method}` is nothing that `{}` knows; `/api/openapi.json` says what there is",
+            request.uri().path()
+        ),
+    )
+}
+
+/// A mistake of ours; the panic hook has said where.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::internal("a handler panicked").into_response()
+}
+
+/// What browsers are told of every answer: to run no script but the page's own files, to show it in no frame, to guess no type,
+/// to tell no other site of it, and to keep what needs a token nowhere.
+async fn add_headers(request: Request, next: Next) -> Response {
+    const POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                          connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    const HEADERS: [(HeaderName, &str); 6] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}

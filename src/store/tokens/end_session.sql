@@ -1,0 +1,2 @@
+-- Somebody logs out.
+DELETE FROM session WHERE session_sha256 = $1::bytea;

@@ -154,6 +154,12 @@ pub enum Verb {
     /// Show the packages that a task has, or get it newer ones
     #[command(after_help = "Examples:\n  dropcron lock prices/btc\n  dropcron lock prices/btc --upgrade")]
     Lock(LockArgs),
+    /// Make, list and revoke the tokens that open the API and the page
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  dropcron token create ci --role operator\n  dropcron token list\n  dropcron token revoke ci"
+    )]
+    Token(TokenVerb),
     /// Open psql on the database in use
     #[command(
         after_help = "Examples:\n  dropcron psql\n  dropcron psql -c 'select task_name, status, return_value from run_log order by scheduled_for desc limit 10'"
@@ -665,6 +671,56 @@ pub struct LockArgs {
     /// Resolve its packages anew, to the newest versions that fit
     #[arg(long)]
     pub upgrade: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done about tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token, and print it: it is stored as its hash only, and cannot be shown again
+    #[command(
+        after_help = "Examples:\n  dropcron token create ci --role operator\n  dropcron token create wall-display > token"
+    )]
+    Create(TokenCreateArgs),
+    /// List tokens, without what opens anything
+    #[command(after_help = "Examples:\n  dropcron token list --json | jq '.[] | select(.last_used_at == null)'")]
+    List(JsonArgs),
+    /// Revoke a token: it opens nothing any more, and browsers that logged in with it are logged out
+    #[command(after_help = "Examples:\n  dropcron token revoke ci")]
+    Revoke(TokenRevokeArgs),
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TokenRole {
+    /// See everything but tokens and the audit
+    Reader,
+    /// Also pause, run, cancel and judge values
+    Operator,
+    /// Also change scripts, which are code that runs, and tokens
+    Admin,
+}
+
+/// What `token create` takes.
+#[derive(Args, Debug)]
+pub struct TokenCreateArgs {
+    /// What people call it; it stands where changes are recorded
+    pub name: String,
+    /// What it may do
+    #[arg(long, value_enum, default_value_t = TokenRole::Reader)]
+    pub role: TokenRole,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `token revoke` takes.
+#[derive(Args, Debug)]
+pub struct TokenRevokeArgs {
+    /// Its name
+    pub name: String,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -151,6 +152,31 @@ pub const VARIABLES: &[Variable] = &[
         "30s",
         "How long other nodes wait for this one's heartbeat before they give its runs up as lost; at least 2s",
     ),
+    variable(
+        "DROPCRON_LISTEN",
+        "127.0.0.1:8642",
+        "Address and port of the API and the page; port 0 takes a free one, `none` turns both off",
+    ),
+    variable(
+        "DROPCRON_HOSTS",
+        "none",
+        "Names under which the API may be called besides `localhost` and addresses, separated by commas",
+    ),
+    variable(
+        "DROPCRON_TOKEN_FILE",
+        "none",
+        "File with a token of at least 32 characters that `serve` puts in force with the role `admin`, for containers",
+    ),
+    variable(
+        "DROPCRON_SERVER",
+        "none",
+        "URL of a `dropcron serve` elsewhere that commands talk to; `--server` comes before it",
+    ),
+    variable(
+        "DROPCRON_TOKEN",
+        "none",
+        "Token that commands bring to that server; `--token-file` comes before it",
+    ),
     variable("DROPCRON_LOG_FORMAT", "text", "`text` or `json`"),
     variable(
         "DROPCRON_LOG",
@@ -260,6 +286,25 @@ pub struct Config {
     pub scan_interval: Duration,
     /// How long this node is believed to live without a heartbeat.
     pub lease: Duration,
+    /// Where the API listens; none: nowhere.
+    pub listen: Option<Listen>,
+    /// Names under which the API may be called, in small letters.
+    pub hosts: Vec<String>,
+    /// A file with a token that is to be in force.
+    pub token_file: Option<PathBuf>,
+    /// The URL of a service elsewhere that commands talk to.
+    pub server: Option<String>,
+    /// The token that they bring.
+    pub token: Option<String>,
+}
+
+/// Where the API listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Whether somebody has said so: then it must be had.
+    pub is_configured: bool,
 }
 
 /// Where runs get control groups of their own.
@@ -357,6 +402,17 @@ impl Config {
             connect_patience: duration(&environment, "DROPCRON_CONNECT_PATIENCE", Duration::from_secs(60))?,
             scan_interval: duration(&environment, "DROPCRON_SCAN_INTERVAL", Duration::from_secs(5))?,
             lease: lease(&environment)?,
+            listen: listen(&environment)?,
+            hosts: list(&environment, "DROPCRON_HOSTS")?
+                .unwrap_or_default()
+                .iter()
+                .map(|name| name.trim_end_matches('.').to_lowercase())
+                .collect(),
+            token_file: environment
+                .get("DROPCRON_TOKEN_FILE")
+                .map(|path| absolute(Path::new(path))),
+            server: environment.text("DROPCRON_SERVER")?,
+            token: environment.text("DROPCRON_TOKEN")?,
             environment,
         })
     }
@@ -384,6 +440,33 @@ fn control_groups(environment: &Environment) -> ControlGroupPlace {
         None => ControlGroupPlace::Delegated,
         Some(word) if word == "none" => ControlGroupPlace::Nowhere,
         Some(path) => ControlGroupPlace::Directory(absolute(Path::new(path))),
+    }
+}
+
+fn listen(environment: &Environment) -> Result<Option<Listen>, ConfigError> {
+    const NAME: &str = "DROPCRON_LISTEN";
+    const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8642);
+    let Some(text) = environment.text(NAME)? else {
+        return Ok(Some(Listen {
+            address: DEFAULT,
+            is_configured: false,
+        }));
+    };
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.replacen("localhost:", "127.0.0.1:", 1).parse() {
+        Ok(address) => Ok(Some(Listen {
+            address,
+            is_configured: true,
+        })),
+        Err(_) => Err(ConfigError {
+            name: NAME,
+            value: text,
+            problem:
+                "it must be an address and a port, such as `127.0.0.1:8642`, `0.0.0.0:80` or `[::]:8642`, or `none`"
+                    .to_owned(),
+        }),
     }
 }
 

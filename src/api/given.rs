@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::problem::ScriptProblem;
-use crate::script::{Header, ScriptKind};
+use crate::script::{ContentHash, Header, ScriptKind};
 use crate::store::tasks::Registration;
 
 /// How one part of the service is.
@@ -55,6 +55,8 @@ pub struct Assessed {
     pub header: Option<Header>,
     /// How it would be registered; none unless it is a task.
     pub registration: Option<Registration>,
+    /// The packages that it asks for, by their hash and as JSON; none if it needs none.
+    pub requirements: Option<(ContentHash, String)>,
     /// What Python's own parser says of it, as JSON.
     pub inspection: Option<String>,
 }

@@ -67,6 +67,7 @@ pub use role::Role;
 pub use router::document;
 pub use runs::Run;
 pub use server::serve;
+pub use tokens::{Token, check_name as check_token_name};
 
 /// What every handler can reach.
 pub struct Api {

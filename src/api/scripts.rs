@@ -546,6 +546,10 @@ pub async fn try_script(
     let mut connection = api.database.connection().await?;
     requests::drop_trials(&mut connection).await?;
     tasks::store_versions(&mut connection, &[version]).await?;
+    if let Some(wanted) = assessed.requirements {
+        environments::ask(&mut connection, &[wanted]).await?;
+        (api.given.scripts_changed)();
+    }
     let name = registration.name.clone();
     let named = tasks::register(&mut connection, &[registration], &who.actor()).await?;
     let task_id = match named.into_iter().next() {

@@ -7,6 +7,7 @@ mod output;
 mod isolation;
 
 mod packages;
+
 mod service_manager;
 
 mod serve;
@@ -16,6 +17,12 @@ mod health;
 mod doctor;
 
 mod generate;
+
+mod api;
+
+mod token;
+
+mod remote;
 
 mod check;
 
@@ -61,8 +68,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, EnvironmentsVerb, ExportVerb, ImportVerb, NotifyVerb, Verb};
-use crate::cli::{Cli, DatabaseVerb, ExportVerb, ImportVerb, NotifyVerb, Verb};
+use crate::cli::{Cli, DatabaseVerb, EnvironmentsVerb, ExportVerb, ImportVerb, NotifyVerb, TokenVerb, Verb};
 use crate::config::{Config, Environment};
 use crate::database::cluster::ClusterError;
 use crate::database::cluster::ServeLockError;
@@ -209,6 +215,9 @@ async fn dispatch(verb: Verb, config: Config) -> anyhow::Result<Exit> {
             None => environments::list(&arguments, &config).await,
         },
         Verb::Lock(arguments) => lock::lock(&arguments, &config).await,
+        Verb::Token(TokenVerb::Create(arguments)) => token::create(&arguments, &config).await,
+        Verb::Token(TokenVerb::List(arguments)) => token::list(&arguments, &config).await,
+        Verb::Token(TokenVerb::Revoke(arguments)) => token::revoke(&arguments, &config).await,
         Verb::Psql(arguments) => psql::psql(&arguments, &config).await,
         Verb::Database(DatabaseVerb::Upgrade(arguments)) => database::upgrade(&arguments, &config).await,
         Verb::DatabaseUrl(arguments) => psql::database_url(&arguments, &config).await,

@@ -1,5 +1,6 @@
 //! `dropcron serve`: the loops in one process, and the order in which they come up and go down.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Exit;
 use super::access::Access;
-use super::isolation;
 use super::packages::default_interpreter;
 use super::service_manager::ServiceManager;
+use super::{api, isolation};
 use crate::config::Config;
 use crate::database::{Cluster, ServeLock};
 use crate::executor::{Executor, Interpreter, become_subreaper};
@@ -44,6 +45,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     check_scripts_directory(&config)?;
     let channels = read_channels(&config)?;
+    let listener = api::bind(&config)?;
     become_subreaper().context("cannot become the parent of what scripts leave behind")?;
     let _lock = ServeLock::acquire(&config.data_directory)?;
     let executor = isolation::executor(&config)?;
@@ -51,7 +53,7 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<Exit> {
         access = Access::open_patiently(&config) => access?,
         () = signals.next() => return Ok(Exit::Ok),
     };
-    let result = serve_on(&config, executor, channels, &mut access, &mut signals).await;
+    let result = serve_on(&config, executor, channels, listener, &mut access, &mut signals).await;
     access.close().await?;
     result.map(|()| Exit::Ok)
 }
@@ -77,6 +79,7 @@ async fn serve_on(
     config: &Config,
     executor: Executor,
     channels: Channels,
+    listener: Option<TcpListener>,
     access: &mut Access,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
@@ -118,9 +121,21 @@ async fn serve_on(
         false,
     );
     let worker = Worker::new(context.clone(), executor, builder.clone());
-    let syncer = Syncer::new(context.clone(), interpreter.ok(), builder.clone());
+    let syncer = Syncer::new(context.clone(), interpreter.clone().ok(), builder.clone());
     let service_manager = ServiceManager::of_environment();
     let loops = Loops::start(&context, &worker, syncer, reaper);
+    let stop_api = CancellationToken::new();
+    let serving = match listener {
+        Some(listener) => {
+            let started = api::start(listener, &context, interpreter.ok(), builder.clone(), stop_api.clone());
+            // Without it runs go on: it only looks at them.
+            started
+                .await
+                .inspect_err(|error| tracing::error!(error = format!("{error:#}"), "the API is not served"))
+                .ok()
+        }
+        None => None,
+    };
     let attendant = access
         .cluster
         .take()
@@ -129,6 +144,10 @@ async fn serve_on(
     signals.next().await;
     service_manager.stopping();
     drain(&context, &worker, &loops, signals).await;
+    stop_api.cancel();
+    if let Some(serving) = serving {
+        let _ = serving.await;
+    }
     builder.leave().await;
     loops.stop_recorder(&context).await;
     loops.stop_notifier().await;
@@ -219,19 +238,25 @@ impl Loops {
         loops.tasks.spawn(Judge::new(context.clone()).run(stop()));
         loops
             .tasks
+            .spawn(Judge::new(context.clone()).run(stop()));
+        loops
+            .tasks
             .spawn(Retention::new(context.clone(), worker.clone()).run(stop()));
         loops.tasks.spawn(wake_after_ends(context.clone(), stop()));
         loops
             .tasks
             .spawn(stop_when_fenced(context.node.clone(), worker.clone(), stop()));
         let recorder = context.recorder.clone();
-        loops.recorder.spawn(recorder.write_for_ever(
+        let writing = recorder.write_for_ever(
             context.database.clone(),
             context.node.clone(),
             loops.stop_recorder.clone(),
-        ));
+        );
+        loops.recorder.spawn(writing);
         let notifier = Notifier::new(context.clone());
-        loops.notifier.spawn(notifier.run(loops.stop_notifier.clone()));
+        loops
+            .notifier
+            .spawn(notifier.run(loops.stop_notifier.clone()));
         loops.tasks.close();
         loops.recorder.close();
         loops.notifier.close();

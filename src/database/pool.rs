@@ -72,23 +72,21 @@ impl Database {
             Some(url) => Arc::new(Connector::new(url)?),
             None => connector.clone(),
         };
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Fast;
-        let target = connector.clone();
-        config.custom_setup = Box::new(move |_| {
-            let target = target.clone();
-            async move { establish(&target).await }.boxed()
-        });
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", config);
-        let pool = Pool::builder(manager)
-            .max_size(POOL_SIZE)
-            .build()
-            .expect("a pool without timeouts of its own needs no runtime to build");
         Ok(Database {
-            pool,
+            pool: pool(&connector, POOL_SIZE),
             connector,
             direct_connector,
         })
+    }
+
+    /// The same database by a pool of its own: whoever takes all of its connections takes none from anybody else.
+    #[must_use]
+    pub fn apart(&self, connections: usize) -> Database {
+        Database {
+            pool: pool(&self.connector, connections),
+            connector: self.connector.clone(),
+            direct_connector: self.direct_connector.clone(),
+        }
     }
 
     /// Where it is.
@@ -154,6 +152,21 @@ async fn backend(client: &tokio_postgres::Client, before: &str) -> Result<String
         _ => None,
     });
     Ok(pid.unwrap_or_default())
+}
+
+fn pool(connector: &Arc<Connector>, connections: usize) -> Pool<AsyncPgConnection> {
+    let mut config = ManagerConfig::default();
+    config.recycling_method = RecyclingMethod::Fast;
+    let target = connector.clone();
+    config.custom_setup = Box::new(move |_| {
+        let target = target.clone();
+        async move { establish(&target).await }.boxed()
+    });
+    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", config);
+    Pool::builder(manager)
+        .max_size(connections)
+        .build()
+        .expect("a pool without timeouts of its own needs no runtime to build")
 }
 
 async fn connect_within(connector: &Connector) -> Result<AsyncPgConnection, PoolError> {

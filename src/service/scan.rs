@@ -91,6 +91,24 @@ impl Found {
         let depth = self.relative.components().count();
         self.path.ancestors().nth(depth).unwrap_or(Path::new("/"))
     }
+
+    /// A text that stands nowhere yet, as if it stood at a path.
+    pub fn draft(root: &Path, name: TaskName, relative: PathBuf, size: u64) -> Found {
+        Found {
+            name,
+            path: root.join(&relative),
+            relative,
+            kind: ScriptKind::Source,
+            fingerprint: Fingerprint {
+                size,
+                modified: (0, 0),
+                inode: 0,
+                device: 0,
+                sidecar: None,
+                packages: BesideFiles::default(),
+            },
+        }
+    }
 }
 
 /// What is in a scripts directory.

@@ -119,7 +119,9 @@ impl World {
         command.env("NO_PROXY", "127.0.0.1");
         command
             .env("DROPCRON_SCRIPTS_DIR", &self.scripts)
-            .env("DROPCRON_DATA_DIR", &self.data);
+            .env("DROPCRON_DATA_DIR", &self.data)
+            // Tests of the API say where.
+            .env("DROPCRON_LISTEN", "none");
         command.args(arguments).stdin(Stdio::null()).current_dir(&self.root);
         command
     }

@@ -1,0 +1,1 @@
+//! A `dropcron serve` elsewhere, which commands talk to over the API instead of a database.

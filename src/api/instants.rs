@@ -3,7 +3,7 @@
 use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
@@ -155,6 +155,16 @@ pub struct Why {
     pub instants: Vec<WhyInstant>,
 }
 
+impl Why {
+    /// The same as the command line says it, in the same order.
+    ///
+    /// # Errors
+    /// None that is known: an answer is JSON.
+    pub fn of(answer: &why::Answer) -> serde_json::Result<Why> {
+        serde_json::from_str(&serde_json::to_string(answer)?)
+    }
+}
+
 /// What became of one instant.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhyInstant {
@@ -167,13 +177,17 @@ pub struct WhyInstant {
     /// The facts that decided it.
     pub facts: Vec<WhyFact>,
     /// The same for machines.
-    pub explanation: Value,
+    #[schema(value_type = serde_json::Value)]
+    pub explanation: Box<RawValue>,
     /// The plan that was in force; none: the task was not known yet.
-    pub plan: Option<Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub plan: Option<Box<RawValue>>,
     /// What was wrong with the file then.
-    pub problem: Option<Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub problem: Option<Box<RawValue>>,
     /// Runs that somebody asked for, to stand for this instant or at it.
-    pub asked_for: Vec<Value>,
+    #[schema(value_type = Vec<serde_json::Value>)]
+    pub asked_for: Vec<Box<RawValue>>,
 }
 
 /// One fact.
@@ -201,6 +215,5 @@ pub async fn explain_instant(
     };
     let answer = why::answer(&facts, time)
         .ok_or_else(|| Problem::bad_request(format!("`{text}` is beyond the years 1 to 9999")))?;
-    let answer = serde_json::to_value(&answer).and_then(serde_json::from_value);
-    answer.map(axum::Json).map_err(Problem::internal)
+    Why::of(&answer).map(axum::Json).map_err(Problem::internal)
 }

@@ -62,11 +62,15 @@ use tokio_util::sync::CancellationToken;
 use crate::database::Database;
 
 pub use given::{Assessed, Check, Draft, Given, ScriptFile, Standing};
+pub use instants::{Why, WhyInstant};
+pub use output::{Chunk as OutputChunk, OutputPage};
 pub use problem::{Problem, ScriptProblem};
 pub use role::Role;
 pub use router::document;
-pub use runs::Run;
+pub use runs::{Cancelled, Run, RunPage, Started};
+pub use series::{Point, PointList, Settled, StaleSeries};
 pub use server::serve;
+pub use tasks::{Changed, Task, TaskPage};
 pub use tokens::{Token, check_name as check_token_name};
 
 /// What every handler can reach.

@@ -153,7 +153,7 @@ impl From<RunRow> for Run {
 }
 
 /// Rows of the run log.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunPage {
     /// Newest first.
     pub items: Vec<Run>,

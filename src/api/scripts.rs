@@ -25,6 +25,7 @@ use super::tasks::words;
 use super::{Api, App};
 use crate::schedule::Schedule;
 use crate::script::{ContentHash, Header, ScriptKind};
+use crate::store::environments;
 use crate::store::requests;
 use crate::store::tasks::{self, Version};
 

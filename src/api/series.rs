@@ -633,6 +633,8 @@ impl From<PointRow> for Point {
 /// A series without a new number for too long.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct StaleSeries {
+    /// The number of the task.
+    pub task_id: i64,
     /// The task.
     pub task: String,
     /// The series.
@@ -680,6 +682,7 @@ pub async fn list_points(State(api): App, Params(query): Params<PointQuery>) -> 
         stale: stale
             .into_iter()
             .map(|row| StaleSeries {
+                task_id: row.task_id,
                 task: row.task_name,
                 series: row.series,
                 last_at: row.last_at,

@@ -108,8 +108,13 @@ pub struct Task {
     pub consecutive_failures: i32,
     /// The run that is in flight.
     pub active_run_id: Option<i64>,
+    /// How that stands: `queued`, `claimed` or `running`.
+    pub active_state: Option<String>,
     /// Its newest runs, oldest first.
     pub recent: Vec<RecentRun>,
+    /// The header in force, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Value>,
 }
 
 /// How the newest run of a task ended.
@@ -200,6 +205,8 @@ impl From<TaskCard> for Task {
             updated_at: card.updated_at,
             next_fire_at: card.next_fire_at,
             active_run_id: card.active_run_id,
+            active_state: card.active_state,
+            header: None,
         }
     }
 }
@@ -223,6 +230,8 @@ pub struct TaskQuery {
     tag: Option<String>,
     /// In this state; `failing` are those whose newest runs failed.
     status: Option<String>,
+    /// With the header in force of each.
+    headers: Option<bool>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// At most so many; 100 unless said otherwise, 1000 at most.
@@ -255,8 +264,16 @@ pub async fn list_tasks(State(api): App, Params(query): Params<TaskQuery>) -> Re
         cards.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         cards.last().map(|card| card.name.clone())
     });
+    let with_headers = query.headers.unwrap_or(false);
+    let task = |card: TaskCard| {
+        let header = with_headers.then(|| serde_json::from_str(&card.header).unwrap_or_default());
+        Task {
+            header,
+            ..Task::from(card)
+        }
+    };
     Ok(axum::Json(TaskPage {
-        items: cards.into_iter().map(Task::from).collect(),
+        items: cards.into_iter().map(task).collect(),
         next_cursor: next_cursor.flatten(),
     }))
 }

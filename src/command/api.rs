@@ -302,22 +302,22 @@ impl Drafts {
             Assessment::Task(task) => {
                 let requirements = self.builder.needed(task.requirements);
                 Assessed {
-                standing: Standing::Task,
-                problems: Vec::new(),
-                requirements: requirements.as_ref().map(|wanted| (wanted.sha256(), wanted.to_json())),
-                registration: Some(registration(
-                    config,
-                    &self.context.channels.default,
-                    &found,
-                    &content,
-                    &task.header,
-                    task.is_async,
-                    task.summary,
-                    requirements.as_ref(),
-                    None,
-                )),
-                header: Some(task.header),
-                inspection: serde_json::to_string(inspection).ok(),
+                    standing: Standing::Task,
+                    problems: Vec::new(),
+                    requirements: requirements.as_ref().map(|wanted| (wanted.sha256(), wanted.to_json())),
+                    registration: Some(registration(
+                        config,
+                        &self.context.channels.default,
+                        &found,
+                        &content,
+                        &task.header,
+                        task.is_async,
+                        task.summary,
+                        requirements.as_ref(),
+                        None,
+                    )),
+                    header: Some(task.header),
+                    inspection: serde_json::to_string(inspection).ok(),
                 }
             }
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::access::with_connection;
 use super::output::{print, print_json};
+use super::remote::Server;
 use super::{Exit, not_found};
 use crate::cli::LogsArgs;
 use crate::config::Config;
@@ -16,45 +16,80 @@ use crate::store::Connection;
 use crate::store::runs::{self, Chunk, Filter, RunRow};
 
 /// Between looks while a run goes on. Half a second is promised from a print to its line here; see the test below.
-const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Stands where chunks are missing and nothing in the output says how much that is.
 const MISSING: &str = "[dropcron: output is missing here]\n";
 
 /// Prints a run's output.
 pub(super) async fn logs(arguments: &LogsArgs, config: &Config) -> anyhow::Result<Exit> {
-    with_connection(config, async |connection| {
-        let run = find(connection, arguments.run).await?;
-        if arguments.json {
-            let mut text = String::new();
-            let take = |chunk: &str| {
-                text.push_str(chunk);
-                Ok(())
-            };
-            Reader::new().read(connection, &run, take).await?;
-            return print_json(
-                &json!({ "run_id": run.run_id, "task": run.task_name, "status": run.status, "output": text }),
-            );
+    match Server::of(config)? {
+        Some(server) => print_output(arguments, &mut Source::Server(&server)).await?,
+        None => {
+            with_connection(config, async |connection| {
+                print_output(arguments, &mut Source::Database(connection)).await
+            })
+            .await?;
         }
-        let mut reader = Reader::new();
-        let mut run = run;
-        loop {
-            // The status is read before the output: what a run said is stored before its end is.
-            let ended = !is_active(&run);
-            reader.read(connection, &run, print).await?;
-            if ended || !arguments.follow {
-                return Ok(());
-            }
-            tokio::time::sleep(FOLLOW_INTERVAL).await;
-            run = find(connection, arguments.run).await?;
-        }
-    })
-    .await?;
+    }
     Ok(Exit::Ok)
 }
 
-fn is_active(run: &RunRow) -> bool {
+async fn print_output(arguments: &LogsArgs, source: &mut Source<'_>) -> anyhow::Result<()> {
+    let run = source.find(arguments.run).await?;
+    if arguments.json {
+        let mut text = String::new();
+        let take = |chunk: &str| {
+            text.push_str(chunk);
+            Ok(())
+        };
+        Reader::new().read(source, &run, take).await?;
+        return print_json(
+            &json!({ "run_id": run.run_id, "task": run.task_name, "status": run.status, "output": text }),
+        );
+    }
+    let mut reader = Reader::new();
+    let mut run = run;
+    loop {
+        // The status is read before the output: what a run said is stored before its end is.
+        let ended = !is_active(&run);
+        reader.read(source, &run, print).await?;
+        if ended || !arguments.follow {
+            return Ok(());
+        }
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+        run = source.find(arguments.run).await?;
+    }
+}
+
+/// Whether a run has still to end.
+pub(super) fn is_active(run: &RunRow) -> bool {
     run.status.parse::<Status>().is_ok_and(Status::is_active)
+}
+
+/// Where a run and its output are read.
+pub(super) enum Source<'a> {
+    /// Here.
+    Database(&'a mut Connection),
+    /// Elsewhere.
+    Server(&'a Server),
+}
+
+impl Source<'_> {
+    /// The row of a run.
+    pub async fn find(&mut self, run_id: i64) -> anyhow::Result<RunRow> {
+        match self {
+            Source::Database(connection) => find(connection, run_id).await,
+            Source::Server(server) => server.run(run_id).await,
+        }
+    }
+
+    async fn chunks(&mut self, run: &RunRow, from: i32) -> anyhow::Result<Vec<Chunk>> {
+        match self {
+            Source::Database(connection) => Ok(runs::read_output(connection, run.run_id, from, run.queued_at).await?),
+            Source::Server(server) => server.output(run.run_id, from).await,
+        }
+    }
 }
 
 async fn find(connection: &mut Connection, run_id: i64) -> anyhow::Result<RunRow> {
@@ -67,7 +102,7 @@ async fn find(connection: &mut Connection, run_id: i64) -> anyhow::Result<RunRow
 }
 
 /// How far a run's output was read.
-struct Reader {
+pub(super) struct Reader {
     /// The number of the next chunk.
     next: i32,
     follows_marker: bool,
@@ -75,7 +110,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn new() -> Reader {
+    /// At its beginning.
+    pub fn new() -> Reader {
         Reader {
             next: 0,
             follows_marker: false,
@@ -84,15 +120,14 @@ impl Reader {
     }
 
     /// Hands on everything that is there and was not read yet.
-    async fn read(
+    pub async fn read(
         &mut self,
-        connection: &mut Connection,
+        source: &mut Source<'_>,
         run: &RunRow,
         mut take: impl FnMut(&str) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let since: Timestamp = run.queued_at;
         loop {
-            let chunks = runs::read_output(connection, run.run_id, self.next, since).await?;
+            let chunks = source.chunks(run, self.next).await?;
             if chunks.is_empty() {
                 return Ok(());
             }

@@ -174,8 +174,10 @@ fn run_command_line(cli: Cli) -> anyhow::Result<Exit> {
         "warn"
     };
     telemetry::init(&environment, default_level).map_err(|error| usage(error.to_string()))?;
-    let config = Config::read(environment, cli.common.scripts.as_deref(), cli.common.data.as_deref())
+    let mut config = Config::read(environment, cli.common.scripts.as_deref(), cli.common.data.as_deref())
         .map_err(|error| usage(error.to_string()))?;
+    remote::apply_flags(&mut config, cli.common.server, cli.common.token_file.as_deref())?;
+    remote::check_verb(&cli.verb, &config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(dispatch(cli.verb, config));
     // A thread that still reads a terminal must not hold the process.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::access::with_connection;
 use super::output::{print, print_json};
+use super::remote::Server;
 use super::{Exit, not_found, usage};
 use crate::cli::NextArgs;
 use crate::config::Config;
@@ -80,10 +81,15 @@ async fn schedule_of(arguments: &NextArgs, config: &Config) -> anyhow::Result<(S
         let schedule = Schedule::parse(&[subject], &timezone()).map_err(|error| usage(error.to_string()))?;
         return Ok((schedule, None));
     }
-    let row = with_connection(config, async |connection| {
-        Ok(tasks::list(connection, Some(subject)).await?.pop())
-    })
-    .await?;
+    let row = match Server::of(config)? {
+        Some(server) => Some(server.task(subject).await?.0),
+        None => {
+            with_connection(config, async |connection| {
+                Ok(tasks::list(connection, Some(subject)).await?.pop())
+            })
+            .await?
+        }
+    };
     let Some(task) = row else {
         return Err(not_found(format!(
             "there is no task `{subject}`; `dropcron tasks` lists them; a schedule has five or six fields, or begins with `@`"

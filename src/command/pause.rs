@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::access::with_connection;
 use super::output::{print, print_json};
+use super::remote::Server;
 use super::{Exit, actor, not_found};
 use crate::cli::{PauseArgs, TaskArgs};
 use crate::config::Config;
@@ -12,11 +13,17 @@ use crate::store::tasks::{self, TaskRow};
 
 /// Pauses a task.
 pub(super) async fn pause(arguments: &PauseArgs, config: &Config) -> anyhow::Result<Exit> {
-    let (changed, task) = with_connection(config, async |connection| {
-        let changed = tasks::pause(connection, &arguments.task, &actor(), arguments.reason.as_deref()).await?;
-        Ok((changed, find(connection, &arguments.task).await?))
-    })
-    .await?;
+    let reason = arguments.reason.as_deref();
+    let (changed, task) = match Server::of(config)? {
+        Some(server) => server.pause(&arguments.task, reason).await?,
+        None => {
+            with_connection(config, async |connection| {
+                let changed = tasks::pause(connection, &arguments.task, &actor(), reason).await?;
+                Ok((changed, find(connection, &arguments.task).await?))
+            })
+            .await?
+        }
+    };
     if arguments.json {
         print_json(
             &json!({ "task": task.name, "changed": changed, "paused_at": task.paused_at, "paused_by": task.paused_by }),
@@ -39,11 +46,16 @@ pub(super) async fn pause(arguments: &PauseArgs, config: &Config) -> anyhow::Res
 
 /// Resumes a task.
 pub(super) async fn resume(arguments: &TaskArgs, config: &Config) -> anyhow::Result<Exit> {
-    let (changed, task) = with_connection(config, async |connection| {
-        let changed = tasks::resume(connection, &arguments.task, &actor()).await?;
-        Ok((changed, find(connection, &arguments.task).await?))
-    })
-    .await?;
+    let (changed, task) = match Server::of(config)? {
+        Some(server) => server.resume(&arguments.task).await?,
+        None => {
+            with_connection(config, async |connection| {
+                let changed = tasks::resume(connection, &arguments.task, &actor()).await?;
+                Ok((changed, find(connection, &arguments.task).await?))
+            })
+            .await?
+        }
+    };
     if arguments.json {
         print_json(&json!({ "task": task.name, "changed": changed }))?;
     } else if changed {

@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
+use super::logs::{FOLLOW_INTERVAL, Reader, Source, is_active};
 use super::output::{print, print_json, say, table};
 use super::packages::default_interpreter;
+use super::remote::Server;
 use super::{Exit, actor, isolation, not_found, runs as runs_command, usage};
 use crate::cli::RunArgs;
 use crate::config::Config;
@@ -47,12 +49,47 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// Runs it, prints its row.
 pub(super) async fn run(arguments: &RunArgs, config: Config) -> anyhow::Result<Exit> {
     let args = parse_arguments(&arguments.args)?;
+    if let Some(server) = Server::of(&config)? {
+        return run_elsewhere(&server, arguments, args).await;
+    }
     become_subreaper().context("cannot become the parent of what a script leaves behind")?;
     let executor = isolation::executor(&config)?;
     let access = Access::open(&config).await?;
     let result = run_on(&access.database, arguments, args, config, executor).await;
     access.close().await?;
     result
+}
+
+/// Runs it where a service is; what it prints goes to standard error here as it comes. Ctrl-C asks it to stop.
+async fn run_elsewhere(server: &Server, arguments: &RunArgs, args: Map<String, Value>) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let wanted = serde_json::json!({ "args": args, "as_of": arguments.as_of, "force": arguments.force });
+    let mut run = server.start(&arguments.subject, wanted).await?;
+    let (mut reader, mut source) = (Reader::new(), Source::Server(server));
+    loop {
+        // The status is read before the output: what a run said is stored before its end is.
+        let ended = !is_active(&run);
+        let print = |text: &str| {
+            say(text);
+            Ok(())
+        };
+        reader.read(&mut source, &run, print).await?;
+        if ended {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+            _ = signals.interrupt.recv() => drop(server.cancel(run.run_id).await?),
+            _ = signals.terminate.recv() => drop(server.cancel(run.run_id).await?),
+        }
+        run = source.find(run.run_id).await?;
+    }
+    report(&run, arguments.json)?;
+    Ok(if run.status == "succeeded" {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
 }
 
 async fn run_on(

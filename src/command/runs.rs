@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::access::with_connection;
 use super::output::{instant, milliseconds, print, print_json, shorten, table};
+use super::remote::Server;
 use super::{Exit, actor, not_found, usage};
+use crate::api::Cancelled;
 use crate::cli::{CancelArgs, RunsArgs};
 use crate::config::Config;
 use crate::schedule::parse_duration;
@@ -24,8 +26,21 @@ pub(super) async fn runs(arguments: &RunsArgs, config: &Config) -> anyhow::Resul
         run_id: None,
         since: arguments.since.as_deref().map(since).transpose()?,
     };
-    let rows = with_connection(config, async |connection| {
-        let rows = runs::list(connection, &filter, arguments.limit).await?;
+    let rows = match Server::of(config)? {
+        Some(server) => server.runs(&filter, arguments.limit).await?,
+        None => read(&filter, arguments, config).await?,
+    };
+    if arguments.json {
+        print_json(&rows.iter().map(for_machines).collect::<Vec<_>>())?;
+    } else {
+        print(&table(&HEADER, rows.iter().map(row)))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn read(filter: &Filter, arguments: &RunsArgs, config: &Config) -> anyhow::Result<Vec<RunRow>> {
+    with_connection(config, async |connection| {
+        let rows = runs::list(connection, filter, arguments.limit).await?;
         if let (true, Some(task)) = (rows.is_empty(), &arguments.task)
             && tasks::list(connection, Some(task)).await?.is_empty()
         {
@@ -35,13 +50,7 @@ pub(super) async fn runs(arguments: &RunsArgs, config: &Config) -> anyhow::Resul
         }
         Ok(rows)
     })
-    .await?;
-    if arguments.json {
-        print_json(&rows.iter().map(for_machines).collect::<Vec<_>>())?;
-    } else {
-        print(&table(&HEADER, rows.iter().map(row)))?;
-    }
-    Ok(Exit::Ok)
+    .await
 }
 
 /// The instant that lies so long ago.
@@ -201,6 +210,23 @@ pub(super) fn for_machines(run: &RunRow) -> RunJson<'_> {
 /// Asks that a run be stopped.
 pub(super) async fn cancel(arguments: &CancelArgs, config: &Config) -> anyhow::Result<Exit> {
     let run_id = arguments.run;
+    let Cancelled {
+        task, asked, status, ..
+    } = match Server::of(config)? {
+        Some(server) => server.cancel(run_id).await?,
+        None => cancel_here(run_id, config).await?,
+    };
+    if arguments.json {
+        print_json(&json!({ "run_id": run_id, "asked": asked, "status": status }))?;
+    } else if asked {
+        print(&format!("run {run_id} of `{task}` is asked to stop\n"))?;
+    } else {
+        print(&format!("run {run_id} of `{task}` is {status} already\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn cancel_here(run_id: i64, config: &Config) -> anyhow::Result<Cancelled> {
     let (asked, row) = with_connection(config, async |connection| {
         let asked = runs::cancel(connection, run_id, &actor()).await?;
         let filter = Filter {
@@ -210,20 +236,11 @@ pub(super) async fn cancel(arguments: &CancelArgs, config: &Config) -> anyhow::R
         Ok((asked, runs::list(connection, &filter, 1).await?.pop()))
     })
     .await?;
-    let Some(row) = row else {
-        return Err(not_found(format!(
-            "there is no run {run_id}; `dropcron runs` lists them"
-        )));
-    };
-    if arguments.json {
-        print_json(&json!({ "run_id": run_id, "asked": asked, "status": row.status }))?;
-    } else if asked {
-        print(&format!("run {run_id} of `{}` is asked to stop\n", row.task_name))?;
-    } else {
-        print(&format!(
-            "run {run_id} of `{}` is {} already\n",
-            row.task_name, row.status
-        ))?;
-    }
-    Ok(Exit::Ok)
+    let row = row.ok_or_else(|| not_found(format!("there is no run {run_id}; `dropcron runs` lists them")))?;
+    Ok(Cancelled {
+        run_id,
+        task: row.task_name,
+        asked,
+        status: row.status,
+    })
 }

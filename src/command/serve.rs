@@ -236,9 +236,7 @@ impl Loops {
         ));
         loops.tasks.spawn(reaper.run(stop()));
         loops.tasks.spawn(Judge::new(context.clone()).run(stop()));
-        loops
-            .tasks
-            .spawn(Judge::new(context.clone()).run(stop()));
+        loops.tasks.spawn(Judge::new(context.clone()).run(stop()));
         loops
             .tasks
             .spawn(Retention::new(context.clone(), worker.clone()).run(stop()));
@@ -254,9 +252,7 @@ impl Loops {
         );
         loops.recorder.spawn(writing);
         let notifier = Notifier::new(context.clone());
-        loops
-            .notifier
-            .spawn(notifier.run(loops.stop_notifier.clone()));
+        loops.notifier.spawn(notifier.run(loops.stop_notifier.clone()));
         loops.tasks.close();
         loops.recorder.close();
         loops.notifier.close();

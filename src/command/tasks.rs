@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::access::with_connection;
 use super::output::{maybe_instant, milliseconds, print, print_json, settings, single_line, table};
+use super::remote::Server;
 use super::{Exit, not_found};
 use crate::cli::TasksArgs;
 use crate::config::Config;
@@ -14,15 +15,20 @@ use crate::store::tasks::{self, TaskRow};
 /// Prints a line for each task; of one task also what its header says.
 pub(super) async fn tasks(arguments: &TasksArgs, config: &Config) -> anyhow::Result<Exit> {
     let name = arguments.task.as_deref();
-    let (rows, headers) = with_connection(config, async |connection| {
-        let headers = if arguments.json || name.is_some() {
-            tasks::headers(connection, name).await?
-        } else {
-            HashMap::new()
-        };
-        Ok((tasks::list(connection, name).await?, headers))
-    })
-    .await?;
+    let (rows, headers) = match Server::of(config)? {
+        Some(server) => ask(&server, name).await?,
+        None => {
+            with_connection(config, async |connection| {
+                let headers = if arguments.json || name.is_some() {
+                    tasks::headers(connection, name).await?
+                } else {
+                    HashMap::new()
+                };
+                Ok((tasks::list(connection, name).await?, headers))
+            })
+            .await?
+        }
+    };
     if let Some(name) = name.filter(|_| rows.is_empty()) {
         return Err(not_found(format!(
             "there is no task `{name}`; `dropcron tasks` lists them"
@@ -67,6 +73,19 @@ fn problem_of(task: &TaskRow, problem: &str) -> String {
     };
     let lines: Vec<String> = problem.lines().map(single_line).collect();
     format!("problem: {whose}{}\n", lines.join("\n  "))
+}
+
+/// Tasks of a service elsewhere, with their headers as JSON by the number of the task.
+async fn ask(server: &Server, name: Option<&str>) -> anyhow::Result<(Vec<TaskRow>, HashMap<i64, String>)> {
+    let found = match name {
+        Some(name) => vec![server.task(name).await?],
+        None => server.tasks().await?,
+    };
+    let headers = found
+        .iter()
+        .map(|(task, header)| (task.task_id, header.to_string()))
+        .collect();
+    Ok((found.into_iter().map(|(task, _)| task).collect(), headers))
 }
 
 /// A task's header with what it leaves to others filled in.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::access::with_connection;
 use super::output::{print, print_json, shorten, table};
+use super::remote::{Server, encoded};
 use super::runs::since;
 use super::{Exit, actor, not_found};
 use crate::cli::{ValuesArgs, ValuesVerb, VerdictArgs};
@@ -39,14 +40,19 @@ async fn list(arguments: &ValuesArgs, config: &Config) -> anyhow::Result<Exit> {
         open_only: arguments.suspect,
     };
     let (task, series) = (arguments.task.as_deref(), arguments.series.as_deref());
-    let (rows, stale) = with_connection(config, async |connection| {
-        let rows = observations::list(connection, &filter, arguments.last).await?;
-        if let (true, Some(task)) = (rows.is_empty(), task) {
-            find_task(connection, task).await?;
+    let (rows, stale) = match Server::of(config)? {
+        Some(server) => server.points(&query(arguments)).await?,
+        None => {
+            with_connection(config, async |connection| {
+                let rows = observations::list(connection, &filter, arguments.last).await?;
+                if let (true, Some(task)) = (rows.is_empty(), task) {
+                    find_task(connection, task).await?;
+                }
+                Ok((rows, observations::stale(connection, task, series).await?))
+            })
+            .await?
         }
-        Ok((rows, observations::stale(connection, task, series).await?))
-    })
-    .await?;
+    };
     if arguments.json {
         print_json(&rows.iter().map(for_machines).collect::<Vec<_>>())?;
     } else if arguments.csv {
@@ -56,6 +62,21 @@ async fn list(arguments: &ValuesArgs, config: &Config) -> anyhow::Result<Exit> {
         print(&stale.iter().map(stale_line).collect::<String>())?;
     }
     Ok(Exit::Ok)
+}
+
+/// The same for a service elsewhere.
+fn query(arguments: &ValuesArgs) -> String {
+    let mut query = format!("limit={}&suspect={}", arguments.last, arguments.suspect);
+    for (name, value) in [
+        ("task", &arguments.task),
+        ("series", &arguments.series),
+        ("since", &arguments.since),
+    ] {
+        if let Some(value) = value {
+            query.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    query
 }
 
 /// The number of a task that there is; an error that says so if there is none.
@@ -174,6 +195,14 @@ pub(super) fn raw_number(number: Option<&str>) -> Option<Box<RawValue>> {
 }
 
 async fn settle(arguments: &VerdictArgs, verdict: &'static str, config: &Config) -> anyhow::Result<Exit> {
+    if let Some(server) = Server::of(config)? {
+        let VerdictArgs {
+            task, series, at, note, ..
+        } = arguments;
+        let wanted = json!({ "at": at, "verdict": verdict, "note": note });
+        let settled = server.settle(task, series, wanted).await?;
+        return report(arguments, verdict, settled.value.as_deref(), &settled.verdict_by);
+    }
     let by = actor();
     let settled = with_connection(config, async |connection| {
         let given = Verdict {
@@ -197,10 +226,15 @@ async fn settle(arguments: &VerdictArgs, verdict: &'static str, config: &Config)
             "`{task}` has no point of `{series}` at {at}; `dropcron values {task} {series}` lists them"
         )));
     };
+    report(arguments, verdict, settled.number.as_deref(), &by)
+}
+
+fn report(arguments: &VerdictArgs, verdict: &str, number: Option<&str>, by: &str) -> anyhow::Result<Exit> {
+    let VerdictArgs { task, series, at, .. } = arguments;
     if arguments.json {
         print_json(&json!({ "task": task, "series": series, "at": at, "verdict": verdict, "verdict_by": by }))?;
     } else {
-        let number = settled.number.as_deref().unwrap_or("the gap");
+        let number = number.unwrap_or("the gap");
         let meaning = match verdict {
             "accepted" => "it counts like any other",
             _ => "it stays stored, and does not count",

@@ -112,7 +112,9 @@ fn every_module_says_what_it_owns() {
 
 #[test]
 fn sql_stands_in_the_store_only() {
-    for room in ["script", "schedule", "why", "doctor", "api", "executor", "service", "command"] {
+    for room in [
+        "script", "schedule", "why", "doctor", "api", "executor", "service", "command",
+    ] {
         for file in files_of(room) {
             let text = fs::read_to_string(&file).unwrap();
             assert!(!text.contains("diesel::sql_query"), "{} speaks SQL", file.display());

@@ -1,11 +1,11 @@
 -- Rows of the run log, newest first. Of one task they are read by the primary key, of all by time, and one run by its number;
--- a task's rows from before it was renamed are its rows too.
+-- a task's rows from before it was renamed are its rows too. Trials are left out of what is asked of all.
 WITH parameter AS NOT MATERIALIZED (
   SELECT $1::text AS task_name, $2::text AS status, $3::bigint AS run_id, $4::timestamptz AS since, $5::bigint AS row_limit
 ), chosen AS (
   (SELECT r.task_id, r.scheduled_for, r.attempt
      FROM parameter p, run_log r
-    WHERE p.task_name IS NULL
+    WHERE p.task_name IS NULL AND (p.run_id IS NOT NULL OR r.task_name NOT LIKE '/trial/%')
       AND (p.status IS NULL OR r.status = p.status)
       AND (p.run_id IS NULL OR r.run_id = p.run_id)
       AND r.scheduled_for >= p.since

@@ -16,6 +16,8 @@ WORKDIR /build/web
 COPY web/package.json web/package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY web ./
+# The page's types come from the description of the API.
+COPY docs/openapi.json /build/docs/openapi.json
 RUN npm run build
 
 

@@ -2,7 +2,8 @@
 # Checks what dropcron needs on this machine. Installs what is missing, or says exactly what to install.
 #
 #   tools/setup.sh serve    cargo, a linker, Python, Postgres unless DATABASE_URL is set, and uv
-#   tools/setup.sh test     the same, Postgres in any case, and libfaketime, which lets one process see another wall clock
+#   tools/setup.sh test     the same, Postgres in any case, libfaketime, which lets one process see another wall clock, and
+#                           schemathesis in .tools/venv, which asks the API what nobody would
 #   tools/setup.sh check    cargo with rustfmt and clippy, a linker, and ruff in .tools/venv
 #   tools/setup.sh uv       prints where uv is: what DROPCRON_UV names, else on PATH, else in .tools/venv; nothing if nowhere
 #
@@ -38,7 +39,11 @@ main() {
     fi
     case $purpose in
         check) prepare_python_tools ;;
-        serve | test) prepare_uv "$purpose" ;;
+        serve) prepare_uv serve ;;
+        test)
+            prepare_uv test
+            prepare_python_tools
+            ;;
     esac
 }
 
@@ -54,6 +59,7 @@ find_missing() {
         test)
             need_postgres
             need_faketime
+            need_venv
             ;;
         check)
             need_rust_component fmt rustfmt

@@ -21,6 +21,7 @@ main() {
     suite Rust cargo test --locked
     suite shim python3 -m unittest discover -s runner_shim
     suite sample python3 -m unittest discover -s tests/samples
+    suite API tools/test_api.sh
     summary
 }
 
@@ -29,7 +30,7 @@ suite() {
     shift
     echo "== $*"
     "$@" 2>&1 | tee "$output" || failed+=("$name")
-    counts+=("$(count 's/^test result:.* \([0-9]*\) passed.*/\1/p; s/^Ran \([0-9]*\) tests\{0,1\} in .*/\1/p') $name")
+    counts+=("$(count 's/^test result:.* \([0-9]*\) passed.*/\1/p; s/^Ran \([0-9]*\) tests\{0,1\} in .*/\1/p; s/^ *\([0-9]*\) generated, .*passed.*/\1/p') $name")
     # A Rust test cannot be skipped while it runs: it passes, and says on a line of its own what it did not do.
     skipped=$((skipped + $(count 's/^test result:.* \([0-9]*\) ignored.*/\1/p; s/.*skipped=\([0-9]*\).*/\1/p; s/^\(test .* \.\.\. \)\{0,1\}skipped: .*/1/p')))
 }

@@ -2,7 +2,7 @@
 //!
 //! A problem has words for the person who asked. What only operators may know (the cause of an internal error) goes to the log.
 
-use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -166,16 +166,28 @@ fn unavailable() -> Problem {
     .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
 }
 
-impl From<JsonRejection> for Problem {
-    fn from(rejection: JsonRejection) -> Problem {
-        Problem::new(rejection.status(), rejection.body_text())
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Problem {
+        let text = rejection.body_text();
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than it may be here")
+            }
+            _ if text.contains("timeout") => Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not go on for too long; send it again, in one go",
+            ),
+            status => Problem::new(status, text),
+        }
     }
 }
 
-impl From<BytesRejection> for Problem {
-    fn from(rejection: BytesRejection) -> Problem {
-        Problem::new(rejection.status(), rejection.body_text())
-    }
+/// That a body is larger than it may be.
+pub(super) fn too_large(largest: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the body may have at most {} KiB here", largest / 1024),
+    )
 }
 
 impl From<QueryRejection> for Problem {

@@ -19,7 +19,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use utoipa_axum::routes;
 
 use super::identity::{self, Identity, forbidden, unauthorized};
-use super::problem::Problem;
+use super::problem::{Problem, too_large};
 use super::{
     Api, Role, audit, health, instants, metrics, nodes, origin, output, overview, page, runs, schedule, scripts,
     series, session, tasks, tokens, versions,
@@ -84,14 +84,24 @@ struct Routes(OpenApiRouter<Arc<Api>>);
 
 impl Routes {
     fn open(self, routes: UtoipaMethodRouter<Arc<Api>>) -> Routes {
-        self.add(None, routes)
+        self.add(None, LARGEST_BODY, routes)
     }
 
     fn of(self, role: Role, routes: UtoipaMethodRouter<Arc<Api>>) -> Routes {
-        self.add(Some(role), routes)
+        self.add(Some(role), LARGEST_BODY, routes)
     }
 
-    fn add(self, role: Option<Role>, (schemas, mut paths, methods): UtoipaMethodRouter<Arc<Api>>) -> Routes {
+    /// The same for what brings a script.
+    fn of_scripts(self, role: Role, routes: UtoipaMethodRouter<Arc<Api>>) -> Routes {
+        self.add(Some(role), scripts::LARGEST_BODY, routes)
+    }
+
+    fn add(
+        self,
+        role: Option<Role>,
+        largest_body: usize,
+        (schemas, mut paths, methods): UtoipaMethodRouter<Arc<Api>>,
+    ) -> Routes {
         for item in paths.paths.values_mut() {
             let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
             operations
@@ -99,7 +109,10 @@ impl Routes {
                 .flatten()
                 .for_each(|operation| write_role(operation, role));
         }
-        let routes = (schemas, paths, methods);
+        let bounded: UtoipaMethodRouter<Arc<Api>> =
+            (schemas, paths, methods).layer(DefaultBodyLimit::max(largest_body));
+        let routes: UtoipaMethodRouter<Arc<Api>> =
+            bounded.layer(from_fn(move |request, next| check_length(largest_body, request, next)));
         let routes = match role {
             Some(role) => routes.layer(from_fn(move |request, next| guard(role, request, next))),
             None => routes,
@@ -130,9 +143,18 @@ async fn guard(role: Role, request: Request, next: Next) -> Response {
     }
 }
 
+/// Refuses by its length alone what would be too large: none of it is read.
+async fn check_length(largest: usize, request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > largest as u64) {
+        return too_large(largest).into_response();
+    }
+    next.run(request).await
+}
+
 fn routes() -> OpenApiRouter<Arc<Api>> {
     use Role::{Admin, Operator, Reader};
-    let large = |routes: UtoipaMethodRouter<Arc<Api>>| routes.layer(DefaultBodyLimit::max(scripts::LARGEST_BODY));
     Routes(OpenApiRouter::with_openapi(description()))
         .open(routes!(health::read_alive))
         .open(routes!(health::read_ready))
@@ -163,11 +185,11 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .of(Reader, routes!(output::watch_output))
         .of(Reader, routes!(scripts::list_scripts))
         .of(Reader, routes!(scripts::read_script))
-        .of(Reader, large(routes!(scripts::validate_script)))
-        .of(Admin, large(routes!(scripts::write_script)))
+        .of_scripts(Reader, routes!(scripts::validate_script))
+        .of_scripts(Admin, routes!(scripts::write_script))
         .of(Admin, routes!(scripts::rename_script))
         .of(Admin, routes!(scripts::remove_script))
-        .of(Admin, large(routes!(scripts::try_script)))
+        .of_scripts(Admin, routes!(scripts::try_script))
         .of(Reader, routes!(series::list_series))
         .of(Reader, routes!(series::list_points))
         .of(Reader, routes!(series::chart_series))
@@ -233,7 +255,6 @@ pub fn router(api: Arc<Api>) -> Router {
     router
         .fallback(page::serve)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
         .layer(from_fn_with_state(api.clone(), identity::identify))
         .layer(from_fn_with_state(api.clone(), origin::check))

@@ -7,7 +7,13 @@
 
 mod support;
 
+mod http;
+
 mod api_document;
+mod api_output;
+mod api_runs;
+mod api_safety;
+mod api_scripts;
 mod architecture;
 mod backfill;
 mod bad_input;

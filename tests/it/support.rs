@@ -164,7 +164,8 @@ impl World {
         self.spawn_serve(command, variables)
     }
 
-    fn spawn_serve(&self, mut command: Command, variables: &[(&str, &str)]) -> Serve {
+    /// Starts a service as it was set up, and does not wait.
+    pub fn spawn_serve(&self, mut command: Command, variables: &[(&str, &str)]) -> Serve {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let log = self
             .root

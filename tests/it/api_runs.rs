@@ -1,0 +1,521 @@
+//! Tasks, runs, values and metrics over the API, and the same commands against a service elsewhere.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::http::Client;
+use crate::support::{World, text_of};
+
+fn items(client: &Client, path: &str) -> Vec<Value> {
+    client.get(path).must_be(200).json()["items"]
+        .as_array()
+        .unwrap()
+        .clone()
+}
+
+#[test]
+fn a_run_that_is_asked_for_twice_with_one_key_is_one_run() {
+    let world = World::new();
+    world.script("one.py", "def run(x=0):\n    return {'x': x}");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let ask = |client: &Client, key: &str, body: Value| {
+        client.send(
+            "POST",
+            "/api/v1/tasks/one/runs",
+            &[("Idempotency-Key", key)],
+            &body.to_string(),
+        )
+    };
+    let first = ask(&admin, "a", json!({ "args": { "x": 5 } })).must_be(202).json();
+    let again = ask(&admin, "a", json!({ "args": { "x": 5 } })).must_be(202).json();
+    assert_eq!(
+        (first["repeated"].clone(), again["repeated"].clone()),
+        (json!(false), json!(true))
+    );
+    assert_eq!(first["run"]["run_id"], again["run"]["run_id"]);
+    assert_eq!(ask(&admin, "a", json!({ "args": { "x": 6 } })).status, 422);
+    // The key is the asker's own.
+    let operator = admin.with_role("operator");
+    assert_eq!(
+        ask(&operator, "a", json!({ "force": true })).must_be(202).json()["repeated"],
+        false
+    );
+    assert_eq!(ask(&admin, &"k".repeat(201), json!({})).status, 400);
+    assert_eq!(ask(&admin, "b", json!({ "arg": 1 })).status, 422);
+    // Many at once are one, too.
+    let answers: Vec<Value> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| ask(&admin, "many", json!({ "force": true })).must_be(202).json()))
+            .collect();
+        asking.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut numbers: Vec<i64> = answers
+        .iter()
+        .map(|answer| answer["run"]["run_id"].as_i64().unwrap())
+        .collect();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 1, "{answers:?}");
+    world.wait_for("select count(*) = 3 from run_log where status = 'succeeded'");
+    assert_eq!(
+        world.value("select return_value->>'x' || ' ' || requested_by from run_log order by run_id limit 1"),
+        "5 first start (token)"
+    );
+    assert_eq!(
+        world.value("select count(*) from audit where action = 'run.request'"),
+        "3"
+    );
+    // A day later the key may be used for something else.
+    world.sql("update idempotency_key set created_at = created_at - interval '25 hours'");
+    assert_eq!(
+        ask(&admin, "a", json!({ "args": { "x": 6 } })).must_be(202).json()["repeated"],
+        false
+    );
+}
+
+#[test]
+fn a_run_is_cancelled_and_run_again() {
+    let world = World::new();
+    let gate = world.gate("gate");
+    world.script(
+        "wait.py",
+        &format!(
+            "def run(x=0):\n    print('waiting', flush=True)\n    {}\n    return x",
+            gate.wait()
+        ),
+    );
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let started = admin
+        .post("/api/v1/tasks/wait/runs", json!({ "args": { "x": 3 } }))
+        .must_be(202)
+        .json();
+    let run_id = started["run"]["run_id"].as_i64().unwrap();
+    world.wait_for("select count(*) = 1 from run_lease where state = 'running'");
+    assert_eq!(items(&admin, "/api/v1/tasks")[0]["state"], "running");
+    assert_eq!(admin.get("/api/v1/overview").json()["running"][0]["run_id"], run_id);
+    assert_eq!(
+        admin.post(&format!("/api/v1/runs/{run_id}/retry"), json!({})).status,
+        409
+    );
+    let cancel = || {
+        admin
+            .post(&format!("/api/v1/runs/{run_id}/cancel"), json!({}))
+            .must_be(202)
+            .json()
+    };
+    assert_eq!(cancel()["asked"], true);
+    world.wait_for(&format!(
+        "select status = 'cancelled' from run_log where run_id = {run_id}"
+    ));
+    assert_eq!(
+        (cancel()["asked"].clone(), cancel()["status"].clone()),
+        (json!(false), json!("cancelled"))
+    );
+    let mut gate = gate;
+    gate.open();
+    let again = admin
+        .post(&format!("/api/v1/runs/{run_id}/retry"), json!({}))
+        .must_be(202)
+        .json();
+    let again = again["run"]["run_id"].as_i64().unwrap();
+    world.wait_for(&format!(
+        "select return_value = '3' from run_log where run_id = {again}"
+    ));
+    let detail = admin.get(&format!("/api/v1/runs/{again}")).must_be(200).json();
+    assert_eq!(detail["args"], json!({ "x": 3 }));
+    assert!(detail["node"].as_str().unwrap().contains("(pid "), "{detail}");
+    assert_eq!(admin.get("/api/v1/runs/999999").status, 404);
+    assert_eq!(admin.get("/api/v1/runs/x").status, 400);
+}
+
+#[test]
+fn lists_are_read_page_by_page_and_filtered() {
+    let world = World::new();
+    world.script("a/one.py", "def run():\n    return {'n': {'deep': 2.50}}");
+    world.script("b.py", "def run():\n    raise ValueError('no')");
+    world.script("c.py", "# /// script\n# [tool.dropcron]\n# tags = [\"x\"]\n# description = \"Third of all\"\n# ///\ndef run():\n    pass");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 3 from task");
+    for (task, count) in [("a%2Fone", 3), ("b", 2)] {
+        for _ in 0..count {
+            admin
+                .post(&format!("/api/v1/tasks/{task}/runs"), json!({}))
+                .must_be(202);
+            world.wait_for("select count(*) = 0 from run_lease");
+        }
+    }
+    let names = |path: &str| -> Vec<String> {
+        items(&admin, path)
+            .iter()
+            .map(|item| item["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names("/api/v1/tasks"), ["a/one", "b", "c"]);
+    assert_eq!(names("/api/v1/tasks?search=third"), ["c"]);
+    assert_eq!(names("/api/v1/tasks?tag=x"), ["c"]);
+    assert_eq!(names("/api/v1/tasks?status=failing"), ["b"]);
+    assert_eq!(names("/api/v1/tasks?status=manual&limit=2"), ["a/one", "b"]);
+    let page = admin.get("/api/v1/tasks?limit=2").json();
+    assert_eq!(
+        names(&format!(
+            "/api/v1/tasks?cursor={}",
+            page["next_cursor"].as_str().unwrap()
+        )),
+        ["c"]
+    );
+    let task = &items(&admin, "/api/v1/tasks?search=one")[0];
+    assert_eq!(
+        (task["recent"].as_array().unwrap().len(), &task["last_run"]["status"]),
+        (3, &json!("succeeded"))
+    );
+    // All runs, two at a time: each once, newest first.
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = admin.get(&format!("/api/v1/runs?limit=2{cursor}")).must_be(200).json();
+        seen.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|run| run["run_id"].as_i64().unwrap()),
+        );
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, [5, 4, 3, 2, 1]);
+    let runs = |query: &str| items(&admin, &format!("/api/v1/runs?{query}")).len();
+    assert_eq!(
+        (
+            runs("task=b"),
+            runs("status=failed"),
+            runs("status=failed&task=a%2Fone"),
+            runs("trigger=manual")
+        ),
+        (2, 2, 0, 5)
+    );
+    assert_eq!(
+        (
+            runs("value_path=n.deep&value_min=2.5"),
+            runs("value_path=n.deep&value_min=2.51")
+        ),
+        (3, 0)
+    );
+    assert_eq!(
+        (runs("value_path=n&value_max=9"), runs("from=2100-01-01T00:00:00Z")),
+        (0, 0)
+    );
+    // Digits stay as Python wrote them, and a traceback leads to its line.
+    assert!(admin.get("/api/v1/runs/1").body.contains("{\"n\": {\"deep\": 2.5}}"));
+    let failed = admin.get("/api/v1/runs/4").json();
+    assert_eq!(
+        (&failed["frames"][0]["line"], &failed["frames"][0]["is_script"]),
+        (&json!(2), &json!(true)),
+        "{failed}"
+    );
+    assert_eq!(failed["run"]["error"]["type"], "ValueError");
+    let detail = admin.get("/api/v1/tasks/c").json();
+    let key = |name: &str| {
+        detail["header"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|key| key["key"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(
+        (&key("tags")["source"], &key("tags")["value"], &key("overlap")["source"]),
+        (&json!("header"), &json!(["x"]), &json!("default"))
+    );
+    let missing = admin.get("/api/v1/tasks/on").must_be(404).json();
+    assert!(
+        missing["detail"].as_str().unwrap().contains("did you mean `a/one`?"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn when_a_task_runs_is_changed_explained_and_previewed() {
+    let world = World::new();
+    world.scheduled("hourly.py", "0 * * * *", "def run():\n    pass");
+    world.scheduled("other.py", "0 0 * * *", "def run():\n    pass");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 2 from task_schedule where next_fire_at is not null");
+    let put = |body: Value| admin.send("PUT", "/api/v1/tasks/hourly/schedule-override", &[], &body.to_string());
+    assert_eq!(put(json!({ "schedule": ["61 * * * *"] })).status, 422);
+    assert_eq!(put(json!({ "schedule": [], "timezone": "Nowhere" })).status, 422);
+    let changed = put(json!({ "schedule": ["30 2 * * *"], "timezone": "Europe/Berlin" }))
+        .must_be(200)
+        .json();
+    assert_eq!(
+        changed["task"]["schedule_words"], "at 02:30 every day (Europe/Berlin)",
+        "{changed}"
+    );
+    world.wait_for("select planned_schedule = '{30 2 * * *}' from task where name = 'hourly'");
+    let detail = admin.get("/api/v1/tasks/hourly").json();
+    let schedule = detail["header"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|key| key["key"] == "schedule")
+        .unwrap()
+        .clone();
+    assert_eq!(schedule["source"], "override");
+    admin
+        .send("DELETE", "/api/v1/tasks/hourly/schedule-override", &[], "")
+        .must_be(200);
+    world.wait_for("select planned_schedule = '{0 * * * *}' from task where name = 'hourly'");
+    let pause = admin
+        .post("/api/v1/tasks/hourly/pause", json!({ "reason": "disk" }))
+        .must_be(200)
+        .json();
+    assert_eq!(
+        (&pause["changed"], &pause["task"]["state"]),
+        (&json!(true), &json!("paused"))
+    );
+    assert_eq!(
+        admin.post("/api/v1/tasks/hourly/pause", json!({})).must_be(200).json()["changed"],
+        false
+    );
+    world.wait_for("select planned_idle = 'paused' from task where name = 'hourly'");
+    let why = admin
+        .get("/api/v1/tasks/hourly/why?at=2100-01-01T00:00:00Z")
+        .must_be(200)
+        .json();
+    assert!(
+        why["instants"][0]["verdict"].as_str().unwrap().contains("paused"),
+        "{why}"
+    );
+    assert_eq!(admin.get("/api/v1/tasks/hourly/why?at=yesterday").status, 400);
+    admin.post("/api/v1/tasks/hourly/resume", json!({})).must_be(200);
+    let actions: Vec<Value> = items(&admin, "/api/v1/audit")
+        .iter()
+        .map(|entry| entry["action"].clone())
+        .collect();
+    assert_eq!(actions, ["task.resume", "task.pause", "task.override", "task.override"]);
+    let events = items(&admin, "/api/v1/tasks/hourly/events");
+    assert!(
+        events
+            .iter()
+            .any(|event| event["kind"] == "paused" && event["actor"] == "first start (token)"),
+        "{events:?}"
+    );
+    let preview = admin.post(
+        "/api/v1/schedule/preview",
+        json!({ "schedule": ["0 0 * * *"], "count": 2, "task": "hourly" }),
+    );
+    let preview = preview.must_be(200).json();
+    assert_eq!(
+        (
+            preview["next"].as_array().unwrap().len(),
+            &preview["collisions"][0]["tasks"]
+        ),
+        (2, &json!(["other"]))
+    );
+    let berlin = json!({ "schedule": ["30 2 * * *"], "timezone": "Europe/Berlin", "from": "2027-03-27T12:00:00Z" });
+    let preview = admin.post("/api/v1/schedule/preview", berlin).must_be(200).json();
+    assert_eq!(preview["next"][0]["utc"], "2027-03-28T01:00:00Z", "{preview}");
+    let timeline = admin.get("/api/v1/timeline").must_be(200).json();
+    assert_eq!(timeline["tasks"][0]["name"], "hourly");
+    assert!(
+        timeline["tasks"][0]["fires"].as_array().unwrap().len() >= 11,
+        "{timeline}"
+    );
+    let instants = admin.get("/api/v1/tasks/other/instants").must_be(200).json();
+    assert_eq!(instants["to_come"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn a_series_is_charted_judged_and_exported() {
+    let world = World::new();
+    world.script("btc.py", "def run():\n    return 1");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    world.sql(
+        "insert into observation (task_id, series, at, value, kind)
+         select task_id, 'price', timestamptz '2026-01-01Z' + n * interval '1 minute', (sin(n / 500.0) * 100)::numeric(10, 4), 'number'
+           from task, generate_series(1, 30000) n",
+    );
+    world.sql("update observation set suspect = 'odd', breach = true where at = timestamptz '2026-01-05 00:00Z'");
+    let list = items(&admin, "/api/v1/series");
+    assert_eq!(
+        (
+            list.len(),
+            list[0]["recent"].as_array().unwrap().len(),
+            &list[0]["has_open"]
+        ),
+        (1, 50, &json!(true))
+    );
+    let chart = admin
+        .get("/api/v1/tasks/btc/series/price/points?points=200")
+        .must_be(200)
+        .json();
+    let points = chart["points"].as_array().unwrap();
+    assert!((150..=201).contains(&points.len()), "{}", points.len());
+    assert_eq!(chart["downsampled_from"], 30000);
+    assert!(points.iter().any(|point| point["suspect"] == "odd"));
+    let highest = points
+        .iter()
+        .filter_map(|point| point["value"].as_f64())
+        .fold(f64::MIN, f64::max);
+    assert!((chart["max"].as_f64().unwrap() - highest).abs() < 1e-9, "{highest}");
+    let few = "/api/v1/tasks/btc/series/price/points?from=2026-01-01T00:01:00Z&to=2026-01-01T00:10:00Z";
+    assert_eq!(
+        admin.get(few).must_be(200).json()["points"].as_array().unwrap().len(),
+        10
+    );
+    assert_eq!(admin.get("/api/v1/tasks/btc/series/price/points?points=1").status, 400);
+    assert_eq!(admin.get("/api/v1/tasks/btc/series/nothing/points").status, 404);
+    let verdict = json!({ "at": "2026-01-05T00:00:00Z", "verdict": "rejected", "note": "sensor" });
+    let settled = admin
+        .post("/api/v1/tasks/btc/series/price/verdict", verdict)
+        .must_be(200)
+        .json();
+    assert_eq!(settled["verdict_by"], "first start (token)");
+    assert_eq!(items(&admin, "/api/v1/points?suspect=true").len(), 0);
+    let csv = admin.get("/api/v1/tasks/btc/series/price/points.csv").must_be(200);
+    assert_eq!(csv.body.lines().count(), 30001);
+    assert!(csv.body.starts_with("at,series,value,"), "{}", &csv.body[..100]);
+    assert!(csv.body.contains("2026-01-05T00:00:00Z,price,") && csv.body.contains(",odd,rejected\n"));
+}
+
+/// A line of Prometheus' text format, as its documentation has it: name, labels, value.
+fn is_sample(line: &str) -> bool {
+    let (series, value) = line.rsplit_once(' ').unwrap();
+    let name: String = series
+        .chars()
+        .take_while(|it| it.is_ascii_alphanumeric() || *it == '_')
+        .collect();
+    let labels = &series[name.len()..];
+    name.starts_with("dropcron_")
+        && (labels.is_empty() || (labels.starts_with('{') && labels.ends_with('}')))
+        && value.parse::<f64>().is_ok()
+}
+
+#[test]
+fn metrics_are_clean() {
+    let world = World::new();
+    world.script("a \"b\\.py", "def run():\n    return 1");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let answer = admin.get("/metrics").must_be(200);
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
+    for line in answer.body.lines().filter(|line| !line.starts_with('#')) {
+        assert!(is_sample(line), "{line}");
+    }
+    assert!(
+        answer.body.contains(r#"dropcron_task_runs_total{task="a \"b\\"} 0"#),
+        "{}",
+        answer.body
+    );
+    assert!(answer.body.contains("\ndropcron_nodes_live 1\n"), "{}", answer.body);
+    // Prometheus' own judgement, where it is installed.
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    match promtool {
+        Ok(mut promtool) => {
+            promtool
+                .stdin
+                .take()
+                .unwrap()
+                .write_all(answer.body.as_bytes())
+                .unwrap();
+            let output = promtool.wait_with_output().unwrap();
+            assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{}",
+                text_of(&output)
+            );
+        }
+        Err(_) => eprintln!("promtool is not installed: only the form of the lines was checked"),
+    }
+}
+
+#[test]
+fn commands_say_the_same_of_a_service_elsewhere() {
+    let world = World::new();
+    world.script(
+        "a/one.py",
+        "def run(x=1):\n    print('said')\n    return {'n': 1.10, 'x': x}",
+    );
+    world.scheduled("never.py", "0 0 29 2 *", "def run():\n    pass");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 2 from task where planned_revision = revision");
+    let token_file = world.root.join("client-token");
+    std::fs::write(&token_file, admin.token.as_deref().unwrap()).unwrap();
+    let url = format!("http://{}", admin.address);
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        // A database that nobody can reach: whoever asked it would fail.
+        command.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
+        command.args(["--server", &url, "--token-file", token_file.to_str().unwrap()]);
+        command.output().unwrap()
+    };
+    let ok = |arguments: &[&str]| {
+        let output = elsewhere(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text_of(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let ran = elsewhere(&["run", "a/one", "--arg", "x=2", "--json"]);
+    assert!(ran.status.success(), "{}", text_of(&ran));
+    let row: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(
+        (&row["status"], &row["return_value"]["x"]),
+        (&json!("succeeded"), &json!(2))
+    );
+    assert!(
+        String::from_utf8_lossy(&ran.stderr).contains("said"),
+        "{}",
+        text_of(&ran)
+    );
+    let compared: &[&[&str]] = &[
+        &["tasks"],
+        &["tasks", "--json"],
+        &["tasks", "a/one"],
+        &["runs"],
+        &["runs", "--json"],
+        &["runs", "--task", "a/one", "--status", "succeeded"],
+        &["logs", "1"],
+        &["values"],
+        &["values", "--json"],
+        &["next", "never", "--from", "2026-01-01T00:00:00Z"],
+    ];
+    for arguments in compared {
+        assert_eq!(ok(arguments), world.dropcron_ok(arguments), "{arguments:?}");
+    }
+    let facts = |text: &str| text.lines().next().unwrap().to_owned();
+    let why = ["why", "never", "2028-02-29T00:00Z"];
+    assert_eq!(facts(&ok(&why)), facts(&world.dropcron_ok(&why)));
+    assert!(ok(&["pause", "never", "--reason", "x"]).contains("is paused"));
+    assert!(ok(&["resume", "never"]).contains("fires again"));
+    assert!(ok(&["cancel", "1"]).contains("is succeeded already"));
+    let code = |arguments: &[&str]| elsewhere(arguments).status.code();
+    assert_eq!(
+        (code(&["tasks", "nothing"]), code(&["logs", "99"]), code(&["psql"])),
+        (Some(3), Some(3), Some(2))
+    );
+    std::fs::write(&token_file, "x".repeat(40)).unwrap();
+    assert_eq!(code(&["tasks"]), Some(2));
+    let mut command = world.command(&["tasks", "--server", "http://127.0.0.1:1"]);
+    command.env("DROPCRON_TOKEN", "x");
+    assert_eq!(command.output().unwrap().status.code(), Some(4));
+    assert_eq!(world.dropcron(&["tasks", "--server", &url]).status.code(), Some(2));
+    assert_eq!(
+        world.dropcron(&["tasks", "--server", "nonsense"]).status.code(),
+        Some(2)
+    );
+}

@@ -50,6 +50,9 @@ fn a_bad_value_of_a_variable_ends_with_2_and_names_it() {
         ("DROPCRON_CONNECT_PATIENCE", "forever"),
         ("DROPCRON_SCAN_INTERVAL", "0s"),
         ("DROPCRON_LEASE", "1s"),
+        ("DROPCRON_LISTEN", "8642"),
+        ("DROPCRON_LISTEN", "cron.example.org:80"),
+        ("DROPCRON_HOSTS", " ,"),
         ("DROPCRON_LOG_FORMAT", "xml"),
         ("DROPCRON_LOG", "loud"),
         ("DROPCRON_LOG", "info,[["),
@@ -77,6 +80,9 @@ fn every_variable_with_a_grammar_is_tried_with_a_bad_value() {
         "DROPCRON_NOTIFY_FILE",
         "DROPCRON_RUN_AS",
         "DROPCRON_CGROUP",
+        "DROPCRON_TOKEN_FILE",
+        "DROPCRON_SERVER",
+        "DROPCRON_TOKEN",
     ];
     let source = include_str!("bad_input.rs");
     for variable in dropcron::config::VARIABLES {

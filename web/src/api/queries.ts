@@ -1,0 +1,118 @@
+import { useInfiniteQuery, useQuery } from '@tanstack/vue-query'
+import { computed, toValue, type MaybeRefOrGetter } from 'vue'
+
+import * as calls from './calls'
+import type { RunFilter, TaskFilter } from './calls'
+import { isActive } from './types'
+import { zoneFor } from '@/preferences'
+import { setClock } from '@/time/clock'
+
+/* What pages read, and how often they look again. Nobody looks while their window is hidden. */
+
+/** How often what changes by itself is looked at again. */
+const SOON = 3000
+const LATER = 15_000
+
+export function useOverview() {
+  return useQuery({
+    // "Today" begins where the times that are shown begin.
+    queryKey: ['overview', computed(() => zoneFor(null))],
+    queryFn: async () => {
+      const overview = await calls.overview(zoneFor(null))
+      setClock(overview.now)
+      return overview
+    },
+    refetchInterval: SOON,
+  })
+}
+
+export function useTimeline(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['timeline', from, to],
+    queryFn: () => calls.timeline(toValue(from), toValue(to)),
+    refetchInterval: LATER,
+    placeholderData: (before) => before,
+  })
+}
+
+export function useTasks(filter: MaybeRefOrGetter<TaskFilter>) {
+  const query = useInfiniteQuery({
+    queryKey: ['tasks', computed(() => toValue(filter))],
+    queryFn: ({ pageParam }) => calls.tasks(toValue(filter), pageParam),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor ?? null,
+    refetchInterval: LATER / 2,
+    placeholderData: (before) => before,
+  })
+  return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
+}
+
+export function useTask(name: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['task', computed(() => toValue(name))],
+    queryFn: () => calls.task(toValue(name)),
+    enabled: computed(() => toValue(name) !== ''),
+    refetchInterval: SOON,
+  })
+}
+
+export function useRuns(filter: MaybeRefOrGetter<RunFilter>) {
+  const query = useInfiniteQuery({
+    queryKey: ['runs', computed(() => toValue(filter))],
+    queryFn: ({ pageParam }) => calls.runs(toValue(filter), pageParam),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor ?? null,
+    // Somebody who reads far down is not moved about.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : SOON),
+    placeholderData: (before) => before,
+  })
+  return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
+}
+
+export function useRun(id: MaybeRefOrGetter<number>) {
+  return useQuery({
+    queryKey: ['run', computed(() => toValue(id))],
+    queryFn: () => calls.run(toValue(id)),
+    refetchInterval: (query) => (query.state.data && !isActive(query.state.data.run.status) ? false : 1000),
+  })
+}
+
+export function useInstants(
+  name: MaybeRefOrGetter<string>,
+  from: MaybeRefOrGetter<string>,
+  to: MaybeRefOrGetter<string>,
+) {
+  return useQuery({
+    queryKey: ['instants', name, from, to],
+    queryFn: () => calls.instants(toValue(name), toValue(from), toValue(to)),
+    placeholderData: (before) => before,
+  })
+}
+
+export function useEvents(name: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['events', name],
+    queryFn: () => calls.events(toValue(name)),
+    refetchInterval: LATER,
+  })
+}
+
+export function useVersions(name: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['versions', name],
+    queryFn: () => calls.versions(toValue(name)),
+    refetchInterval: LATER,
+  })
+}
+
+export function useSeries() {
+  return useQuery({ queryKey: ['series'], queryFn: calls.series, refetchInterval: LATER })
+}
+
+export function useScripts() {
+  return useQuery({ queryKey: ['scripts'], queryFn: calls.scripts, refetchInterval: LATER })
+}
+
+export function useNodes() {
+  return useQuery({ queryKey: ['nodes'], queryFn: calls.nodes, refetchInterval: SOON })
+}

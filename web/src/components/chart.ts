@@ -1,0 +1,259 @@
+import { LineChart, ScatterChart } from 'echarts/charts'
+import {
+  AriaComponent,
+  DataZoomComponent,
+  GridComponent,
+  LegendComponent,
+  MarkAreaComponent,
+  MarkLineComponent,
+  TooltipComponent,
+} from 'echarts/components'
+import * as echarts from 'echarts/core'
+import { CanvasRenderer } from 'echarts/renderers'
+import type { EChartsCoreOption } from 'echarts/core'
+
+import type { Points, Point } from '@/api/model'
+import { formatNumber } from '@/value/number'
+
+/* The pieces of ECharts that are used, and what of points they draw. */
+
+echarts.use([
+  LineChart,
+  ScatterChart,
+  AriaComponent,
+  DataZoomComponent,
+  GridComponent,
+  LegendComponent,
+  MarkAreaComponent,
+  MarkLineComponent,
+  TooltipComponent,
+  CanvasRenderer,
+])
+
+export { echarts }
+
+/** A series as it is charted. */
+export interface Charted {
+  /** What it is called in the legend. */
+  label: string
+  points: Points
+}
+
+/** How several series stand beside each other. */
+export type Scale = 'shared' | 'own' | 'relative'
+
+/** What the chart is to show, and how. */
+export interface ChartWish {
+  series: readonly Charted[]
+  scale: Scale
+  fromZero: boolean
+  /** The colour of a name of tokens.css. */
+  colour: (name: string) => string
+  formatAt: (at: number) => string
+  formatAxis: (at: number) => string
+  words: { failure: string; version: string; band: string; gap: string }
+}
+
+/** One place of a chart that can be pointed at, or chosen. */
+export interface ChartDatum {
+  value: [number, number | null]
+  kind: 'point' | 'failure'
+  point?: Point
+  run_id?: number | null
+  symbol?: string
+  symbolSize?: number
+  itemStyle?: Record<string, unknown>
+}
+
+const COLOURS = 8
+
+/** The colour of the n-th series. */
+export function seriesColour(index: number): string {
+  return `series-${(index % COLOURS) + 1}`
+}
+
+/** Whether a point is drawn hollow: something is odd about it, or somebody rejected it. */
+export function isHollow(point: Point): boolean {
+  return point.verdict === 'rejected' || (!!point.suspect && point.verdict !== 'accepted')
+}
+
+/** The options of ECharts for some series. */
+export function chartOption(wish: ChartWish): EChartsCoreOption {
+  const ink = wish.colour('ink')
+  const muted = wish.colour('ink-muted')
+  const line = wish.colour('line')
+  const isMany = wish.series.length > 1
+  const axes = wish.scale === 'own' && isMany ? wish.series.length : 1
+  return {
+    animation: false,
+    aria: { enabled: true },
+    textStyle: { color: ink, fontFamily: 'inherit' },
+    grid: {
+      left: 12,
+      right: 12 + Math.max(0, axes - 2) * 56,
+      top: isMany ? 44 : 24,
+      bottom: 64,
+      containLabel: true,
+    },
+    ...(isMany
+      ? {
+          legend: {
+            top: 0,
+            left: 0,
+            textStyle: { color: ink },
+            icon: 'roundRect',
+            itemHeight: 3,
+            itemWidth: 16,
+          },
+        }
+      : {}),
+    tooltip: { trigger: 'item', confine: true, appendTo: undefined },
+    dataZoom: [
+      { type: 'inside', filterMode: 'none' },
+      {
+        type: 'slider',
+        filterMode: 'none',
+        height: 24,
+        bottom: 8,
+        borderColor: line,
+        textStyle: { color: muted },
+        fillerColor: wish.colour('accent-soft'),
+        labelFormatter: (at: number) => wish.formatAt(at),
+      },
+    ],
+    xAxis: {
+      type: 'time',
+      axisLine: { lineStyle: { color: line } },
+      axisLabel: { color: muted, hideOverlap: true, formatter: (at: number) => wish.formatAxis(at) },
+      splitLine: { show: false },
+    },
+    yAxis: Array.from({ length: axes }, (_, index) => ({
+      type: 'value',
+      scale: !wish.fromZero,
+      position: index === 0 ? 'left' : 'right',
+      offset: Math.max(0, index - 1) * 56,
+      name: index === 0 || axes > 1 ? unit(wish, index) : '',
+      nameTextStyle: { color: muted, align: index === 0 ? 'left' : 'right' },
+      axisLabel: {
+        color: axes > 1 ? wish.colour(seriesColour(index)) : muted,
+        formatter: (value: number) => `${formatNumber(value)}${wish.scale === 'relative' ? ' %' : ''}`,
+      },
+      splitLine: { show: index === 0, lineStyle: { color: line } },
+    })),
+    series: wish.series.flatMap((charted, index) => drawn(wish, charted, index, axes > 1 ? index : 0)),
+  }
+}
+
+/** The places of a series: numbers where they are, and a hole where one was missing. */
+export function data(points: Points, scale: Scale, gaps = true): ChartDatum[] {
+  const base =
+    scale === 'relative'
+      ? points.points.find((point) => point.value !== null && point.value !== 0)?.value
+      : undefined
+  return points.points
+    .filter((point) => gaps || point.value !== null)
+    .map((point) => ({
+      value: [Date.parse(point.at), relative(point.value, base)],
+      kind: 'point',
+      point,
+      run_id: point.run_id,
+      ...(isHollow(point) ? { symbol: 'emptyCircle', symbolSize: 9 } : {}),
+    }))
+}
+
+function relative(value: number | null, base: number | null | undefined): number | null {
+  return value === null || base === null || base === undefined
+    ? value
+    : ((value - base) / Math.abs(base)) * 100
+}
+
+function unit(wish: ChartWish, index: number): string {
+  if (wish.scale === 'relative') return ''
+  if (wish.scale === 'own') return wish.series[index]?.points.unit ?? ''
+  const units = new Set(wish.series.map((charted) => charted.points.unit ?? ''))
+  return units.size === 1 ? ([...units][0] ?? '') : ''
+}
+
+function drawn(wish: ChartWish, charted: Charted, index: number, axis: number): Record<string, unknown>[] {
+  const colour = wish.colour(seriesColour(index))
+  const { points } = charted
+  const isAlone = wish.series.length === 1
+  const failed = wish.colour('failed')
+  const few = points.points.length <= 200
+  return [
+    {
+      type: 'line',
+      name: charted.label,
+      yAxisIndex: axis,
+      data: data(points, wish.scale),
+      connectNulls: false,
+      showSymbol: true,
+      // Only what is hollow has a mark of its own where there are many points.
+      symbol: few ? 'circle' : 'none',
+      symbolSize: 5,
+      showAllSymbol: true,
+      lineStyle: { color: colour, width: 1.75 },
+      itemStyle: { color: colour },
+      emphasis: { focus: 'none', scale: 1.6 },
+      ...(isAlone ? { areaStyle: { color: colour, opacity: 0.06 } } : {}),
+      ...(isAlone && hasBand(points) && wish.scale === 'shared' ? { markArea: band(wish, points) } : {}),
+      ...(isAlone && points.versions.length > 0 ? { markLine: versions(wish, points) } : {}),
+    },
+    {
+      type: 'scatter',
+      name: charted.label,
+      yAxisIndex: axis,
+      // On the axis, whatever its range is.
+      data: points.failures.map((failure): ChartDatum => ({
+        value: [Date.parse(failure.at), lowest(wish, points)],
+        kind: 'failure',
+        run_id: failure.run_id,
+      })),
+      symbol: 'path://M2,2 L14,14 M14,2 L2,14',
+      symbolSize: 8,
+      itemStyle: { color: 'transparent', borderColor: failed, borderWidth: 2 },
+      z: 5,
+    },
+  ]
+}
+
+function hasBand(points: Points): boolean {
+  return points.min != null || points.max != null
+}
+
+function band(wish: ChartWish, points: Points): Record<string, unknown> {
+  const from = points.min ?? -Infinity
+  const to = points.max ?? Infinity
+  return {
+    silent: true,
+    itemStyle: { color: wish.colour('succeeded'), opacity: 0.07 },
+    data: [
+      [
+        { yAxis: Number.isFinite(from) ? from : 'min', name: wish.words.band },
+        { yAxis: Number.isFinite(to) ? to : 'max' },
+      ],
+    ],
+    label: { color: wish.colour('ink-muted'), position: 'insideTopLeft', fontSize: 11 },
+  }
+}
+
+function versions(wish: ChartWish, points: Points): Record<string, unknown> {
+  return {
+    silent: false,
+    symbol: 'none',
+    lineStyle: { color: wish.colour('ink-muted'), type: 'dashed', width: 1 },
+    label: { show: false },
+    data: points.versions.map((version) => ({
+      xAxis: Date.parse(version.at),
+      name: `${wish.words.version} ${version.sha256.slice(0, 12)}`,
+    })),
+  }
+}
+
+// ECharts places marks by value: the lower end of what the axis will show.
+function lowest(wish: ChartWish, points: Points): number {
+  const values = data(points, wish.scale, false).map((datum) => datum.value[1] as number)
+  const least = Math.min(...values)
+  if (!Number.isFinite(least)) return 0
+  return wish.fromZero ? Math.min(0, least) : least
+}

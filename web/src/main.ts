@@ -1,0 +1,39 @@
+import { QueryClient, VueQueryPlugin } from '@tanstack/vue-query'
+import { createApp } from 'vue'
+
+import { onLoggedOut } from '@/api/client'
+import { Problem } from '@/api/problem'
+import App from '@/App.vue'
+import { i18n } from '@/i18n'
+import { loginByLink } from '@/login'
+import { router } from '@/router'
+import { forget } from '@/session'
+
+import '@/style/tokens.css'
+import '@/style/base.css'
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 2000,
+      // A refusal stays one; a server that restarts comes back within a moment.
+      retry: (failures, error) => !(error instanceof Problem && error.status < 500) && failures < 2,
+      refetchOnWindowFocus: true,
+    },
+  },
+})
+
+onLoggedOut(() => {
+  const here = router.currentRoute.value
+  if (here.name === 'login' || here.name === undefined) return
+  forget()
+  queries.clear()
+  void router.replace({ name: 'login', query: { to: here.fullPath } })
+})
+
+async function open(): Promise<void> {
+  await loginByLink()
+  createApp(App).use(i18n).use(router).use(VueQueryPlugin, { queryClient: queries }).mount('#page')
+}
+
+void open()

@@ -1,0 +1,45 @@
+import { onScopeDispose, readonly, ref } from 'vue'
+
+/*
+ * One clock for the whole page: the server's, since instants are. It ticks once a second while something shows it, so that
+ * a hundred countdowns cost one timer.
+ */
+const now = ref(Date.now())
+let aheadMs = 0
+let watchers = 0
+let timer: number | undefined
+
+/** Says what the server's clock showed just now. */
+export function setClock(serverNow: string, receivedAt = Date.now()): void {
+  const server = Date.parse(serverNow)
+  if (!Number.isNaN(server)) {
+    aheadMs = server - receivedAt
+    tick()
+  }
+}
+
+/** The server's time in milliseconds, as it goes on. */
+export function useNow() {
+  watchers += 1
+  if (timer === undefined) {
+    tick()
+    timer = window.setInterval(tick, 1000)
+  }
+  onScopeDispose(() => {
+    watchers -= 1
+    if (watchers === 0) {
+      window.clearInterval(timer)
+      timer = undefined
+    }
+  })
+  return readonly(now)
+}
+
+/** The server's time in milliseconds at this moment. */
+export function serverNow(): number {
+  return Date.now() + aheadMs
+}
+
+function tick(): void {
+  now.value = serverNow()
+}

@@ -1,49 +1,57 @@
-import { createRouter, createWebHashHistory, type RouteLocationNormalized } from 'vue-router'
+import {
+  createRouter,
+  createWebHashHistory,
+  type RouteLocationNormalized,
+  type RouteRecordRaw,
+} from 'vue-router'
 
 import { Problem } from '@/api/problem'
 import { resumeSession, session } from '@/session'
 
+/** The pages, each a chunk of its own. */
+export const routes: RouteRecordRaw[] = [
+  { path: '/', name: 'home', component: () => import('@/pages/HomePage.vue') },
+  {
+    path: '/login',
+    name: 'login',
+    component: () => import('@/pages/LoginPage.vue'),
+    meta: { isOpen: true },
+  },
+  { path: '/tasks', name: 'tasks', component: () => import('@/pages/TasksPage.vue') },
+  {
+    path: '/tasks/:name/:tab?',
+    name: 'task',
+    component: () => import('@/pages/TaskPage.vue'),
+    props: true,
+  },
+  { path: '/runs', name: 'runs', component: () => import('@/pages/RunsPage.vue') },
+  { path: '/runs/:id(\\d+)', name: 'run', component: () => import('@/pages/RunPage.vue'), props: asNumber },
+  { path: '/series', name: 'series', component: () => import('@/pages/SeriesPage.vue') },
+  { path: '/scripts', name: 'scripts', component: () => import('@/pages/ScriptsPage.vue') },
+  { path: '/scripts/new', name: 'new-script', component: () => import('@/pages/EditScriptPage.vue') },
+  {
+    path: '/scripts/edit/:path',
+    name: 'edit-script',
+    component: () => import('@/pages/EditScriptPage.vue'),
+    props: true,
+  },
+  {
+    path: '/settings/:tab?',
+    name: 'settings',
+    component: () => import('@/pages/SettingsPage.vue'),
+    props: true,
+  },
+  { path: '/:rest(.*)*', name: 'not-found', component: () => import('@/pages/NotFoundPage.vue') },
+]
+
 /*
  * Addresses live behind the `#`: the page works below any path, every address of it can be passed on, and the server has one
- * file to serve. Pages with charts or editors are chunks of their own.
+ * file to serve.
  */
 export const router = createRouter({
   history: createWebHashHistory(),
   scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
-  routes: [
-    { path: '/', name: 'home', component: () => import('@/pages/HomePage.vue') },
-    {
-      path: '/login',
-      name: 'login',
-      component: () => import('@/pages/LoginPage.vue'),
-      meta: { isOpen: true },
-    },
-    { path: '/tasks', name: 'tasks', component: () => import('@/pages/TasksPage.vue') },
-    {
-      path: '/tasks/:name/:tab?',
-      name: 'task',
-      component: () => import('@/pages/TaskPage.vue'),
-      props: true,
-    },
-    { path: '/runs', name: 'runs', component: () => import('@/pages/RunsPage.vue') },
-    { path: '/runs/:id(\\d+)', name: 'run', component: () => import('@/pages/RunPage.vue'), props: asNumber },
-    { path: '/series', name: 'series', component: () => import('@/pages/SeriesPage.vue') },
-    { path: '/scripts', name: 'scripts', component: () => import('@/pages/ScriptsPage.vue') },
-    { path: '/scripts/new', name: 'new-script', component: () => import('@/pages/EditScriptPage.vue') },
-    {
-      path: '/scripts/edit/:path',
-      name: 'edit-script',
-      component: () => import('@/pages/EditScriptPage.vue'),
-      props: true,
-    },
-    {
-      path: '/settings/:tab?',
-      name: 'settings',
-      component: () => import('@/pages/SettingsPage.vue'),
-      props: true,
-    },
-    { path: '/:rest(.*)*', name: 'not-found', component: () => import('@/pages/NotFoundPage.vue') },
-  ],
+  routes,
 })
 
 router.beforeEach(async (to) => {

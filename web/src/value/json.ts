@@ -15,15 +15,19 @@ export class ExactNumber {
 /** A JSON value as the page shows it. */
 export type Json = null | boolean | number | string | ExactNumber | Json[] | { [key: string]: Json }
 
-/** Parses JSON and keeps every digit of its numbers, where the browser hands out the source of a value. */
+// No key of a stored value has a NUL in it: Postgres refuses that.
+const MARK = '\0exact'
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+
+/** Parses JSON and keeps every digit of its numbers. */
 export function parseExact(text: string): unknown {
-  const revive = (_key: string, value: unknown, context?: { source?: string }) => {
-    const source = context?.source
-    return typeof value === 'number' && source !== undefined && !isExact(value, source)
-      ? new ExactNumber(source)
-      : value
-  }
-  return JSON.parse(text, revive as Parameters<typeof JSON.parse>[1])
+  const marked = text.replace(STRING_OR_NUMBER, (token) =>
+    token.startsWith('"') || isExact(Number(token), token) ? token : JSON.stringify({ [MARK]: token }),
+  )
+  return JSON.parse(marked, (_key, value: unknown) => {
+    const digits = isRecord(value) ? value[MARK] : undefined
+    return typeof digits === 'string' ? new ExactNumber(digits) : value
+  })
 }
 
 /** Whether a value can be shown as a table: a list of objects of plain values that share their keys. */

@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { describe, expect, it } from 'vitest'
+
+import { STATUSES } from '@/api/types'
+import { themeOverrides } from '@/style/theme'
+
+const SOURCE = readFileSync(join(import.meta.dirname, '../../src/style/tokens.css'), 'utf8')
+
+/** The colours of a theme by their names. */
+function tokens(theme: 'light' | 'dark'): Map<string, string> {
+  const block = new RegExp(`:root\\[data-theme='${theme}'\\] \\{([\\s\\S]*?)\\n\\}`).exec(SOURCE)?.[1] ?? ''
+  return new Map(
+    [...block.matchAll(/--([\w-]+): (#[0-9a-f]{6});/g)].map((found) => [
+      found[1] as string,
+      found[2] as string,
+    ]),
+  )
+}
+
+/** The contrast of WCAG 2.2 between two colours. */
+function contrast(one: string, other: string): number {
+  const [light, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a) as [number, number]
+  return (light + 0.05) / (dark + 0.05)
+}
+
+function luminance(colour: string): number {
+  const [red, green, blue] = [1, 3, 5].map((at) => {
+    const channel = Number.parseInt(colour.slice(at, at + 2), 16) / 255
+    return channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4
+  }) as [number, number, number]
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+}
+
+describe.each(['light', 'dark'] as const)('colours of the %s theme', (theme) => {
+  const found = tokens(theme)
+  const text = [
+    'ink',
+    'ink-muted',
+    'accent',
+    ...STATUSES,
+    ...Array.from({ length: 8 }, (_, index) => `series-${index + 1}`),
+    ...Array.from({ length: 16 }, (_, index) => `ansi-${index}`),
+  ]
+  const surfaces = ['ground', 'surface', 'surface-sunken', 'surface-hover']
+
+  it.each(text)('%s can be read on every surface', (name) => {
+    for (const surface of surfaces) {
+      expect(
+        contrast(found.get(name) ?? '', found.get(surface) ?? ''),
+        `${name} on ${surface}`,
+      ).toBeGreaterThanOrEqual(4.5)
+    }
+  })
+
+  it('are readable on what is marked', () => {
+    for (const surface of ['accent-soft', 'warn-soft', 'bad-soft', 'good-soft', 'mark']) {
+      expect(contrast(found.get('ink') ?? '', found.get(surface) ?? ''), surface).toBeGreaterThanOrEqual(4.5)
+    }
+  })
+
+  it('are the same in Naive UI', () => {
+    const common = themeOverrides(theme).common
+    expect(common).toMatchObject({
+      bodyColor: found.get('ground'),
+      cardColor: found.get('surface'),
+      primaryColor: found.get('accent'),
+      textColorBase: found.get('ink'),
+      textColor3: found.get('ink-muted'),
+      dividerColor: found.get('line'),
+      successColor: found.get('succeeded'),
+      errorColor: found.get('failed'),
+      warningColor: found.get('missed'),
+    })
+  })
+
+  it('of buttons can be read', () => {
+    const overrides = themeOverrides(theme)
+    const label = overrides.Button?.textColorPrimary ?? ''
+    for (const face of [
+      overrides.common?.primaryColor,
+      overrides.common?.primaryColorHover,
+      overrides.common?.primaryColorPressed,
+    ]) {
+      expect(contrast(label, face ?? '')).toBeGreaterThanOrEqual(4.5)
+    }
+  })
+})

@@ -1,8 +1,8 @@
 # `make` alone lists the commands. Each of them prepares what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: serve test test-compose test-packages check check-tools check-format check-lint check-python check-docs check-shell
-.PHONY: check-dependencies image fmt bench help
+.PHONY: serve web test test-compose test-packages check check-tools check-format check-lint check-python check-web check-docs
+.PHONY: check-shell check-dependencies image fmt bench help
 
 # Right after rustup ran, the shell does not know this directory yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -12,10 +12,14 @@ RUFF := .tools/venv/bin/ruff
 
 serve: ## Build dropcron and start it on ./scripts
 	@tools/setup.sh serve
+	@tools/page.sh build
 	cargo build --release --locked
 	@export DROPCRON_UV="$$(tools/setup.sh uv)" && exec $(TARGET)/release/dropcron serve
 
-test: ## Run all tests, Rust and Python
+web: ## Build the page into web/dist, from where dropcron takes it
+	@tools/page.sh build
+
+test: ## Run all tests: Rust, Python and the page
 	@tools/setup.sh test
 	@export DROPCRON_UV="$$(tools/setup.sh uv)" && exec tools/test.sh
 
@@ -25,7 +29,7 @@ test-compose: ## Test the image and the compose files with a real engine
 test-packages: ## Build the Debian package and the wheel, and install them in clean roots
 	@tests/packages/run.sh
 
-check: check-format check-lint check-python check-docs check-shell check-dependencies ## Check format, lints and documentation
+check: check-format check-lint check-python check-web check-docs check-shell check-dependencies ## Check format, lints and documentation
 
 check-tools:
 	@tools/setup.sh check
@@ -39,6 +43,9 @@ check-lint: check-tools
 
 check-python: check-tools
 	$(RUFF) check --quiet .
+
+check-web: check-tools
+	@tools/page.sh check
 
 check-docs:
 	python3 tools/check_docs.py
@@ -54,8 +61,9 @@ check-dependencies:
 image: ## Build the container image
 	docker build --target dropcron --tag dropcron:latest --build-arg REVISION="$$(git rev-parse HEAD)" .
 
-fmt: check-tools ## Format the code, Rust and Python
+fmt: check-tools ## Format the code
 	cargo fmt
+	@tools/page.sh format
 	$(RUFF) check --quiet --fix-only --select I .
 	$(RUFF) format --quiet .
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Checks what dropcron needs on this machine. Installs what is missing, or says exactly what to install.
 #
-#   tools/setup.sh serve    cargo, a linker, Python, Postgres unless DATABASE_URL is set, and uv
-#   tools/setup.sh test     the same, Postgres in any case, libfaketime, which lets one process see another wall clock, and
-#                           schemathesis in .tools/venv, which asks the API what nobody would
-#   tools/setup.sh check    cargo with rustfmt and clippy, a linker, and ruff in .tools/venv
+#   tools/setup.sh serve    cargo, a linker, Python, Postgres unless DATABASE_URL is set, uv, and Node to build the page
+#   tools/setup.sh test     the same, Postgres in any case, libfaketime, which lets one process see another wall clock, schemathesis
+#                           in .tools/venv, which asks the API what nobody would, and a browser for the page
+#   tools/setup.sh check    cargo with rustfmt and clippy, a linker, ruff in .tools/venv, and Node
 #   tools/setup.sh uv       prints where uv is: what DROPCRON_UV names, else on PATH, else in .tools/venv; nothing if nowhere
 #
 # Silent and without network where nothing is missing. It installs Debian packages, and only as root or through a sudo
@@ -37,6 +37,9 @@ main() {
     if [[ ${#problems[@]} -gt 0 || ${#packages[@]} -gt 0 ]]; then
         repair "$purpose"
     fi
+    if [[ ${#extras[@]} -gt 0 ]] && can_install; then
+        install_extras
+    fi
     case $purpose in
         check) prepare_python_tools ;;
         serve) prepare_uv serve ;;
@@ -50,7 +53,7 @@ main() {
 # --- What is missing: `packages` can be installed with apt, `problems` are for people. ---
 
 find_missing() {
-    packages=() needs=() problems=()
+    packages=() needs=() problems=() extras=()
     need_cargo
     need_linker
     need_python
@@ -60,11 +63,14 @@ find_missing() {
             need_postgres
             need_faketime
             need_venv
+            need_node
+            need_browser
             ;;
         check)
             need_rust_component fmt rustfmt
             need_rust_component clippy clippy
             need_venv
+            need_node
             ;;
     esac
 }
@@ -125,6 +131,23 @@ need_faketime() {
         fi
     done
     need libfaketime "\`libfaketime.so.1\`"
+}
+
+# An old Node is not in the way: tools/page.sh says what it leaves out.
+need_node() {
+    if ! has node || ! has npm; then
+        want nodejs
+        want npm
+    fi
+}
+
+need_browser() {
+    local name
+    [[ -z ${DROPCRON_TEST_BROWSER:-} ]] || return 0
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        ! has "$name" || return 0
+    done
+    want chromium
 }
 
 # Debian ships Python without what `python3 -m venv` needs.
@@ -189,6 +212,14 @@ install_packages() {
     allow_main_cluster
     rm -f "$log"
     trap - EXIT
+}
+
+install_extras() {
+    echo "Installing ${extras[*]}" >&2
+    packages=("${extras[@]}")
+    if ! apt_install >/dev/null 2>&1 && ! { apt_get update && apt_install; } >/dev/null 2>&1; then
+        echo "note: these packages could not be installed: ${extras[*]}" >&2
+    fi
 }
 
 apt_install() {
@@ -304,6 +335,11 @@ advise_on_packages() {
 need() {
     packages+=("$1")
     needs+=("$2")
+}
+
+# Without it dropcron is built and tested all the same: what is left out, tools/page.sh says.
+want() {
+    extras+=("$1")
 }
 
 problem() {

@@ -145,20 +145,18 @@ export function chartOption(wish: ChartWish): EChartsCoreOption {
 }
 
 /** The places of a series: numbers where they are, and a hole where one was missing. */
-export function data(points: Points, scale: Scale, gaps = true): ChartDatum[] {
+export function data(points: Points, scale: Scale, hollow: Record<string, unknown> = {}): ChartDatum[] {
   const base =
     scale === 'relative'
       ? points.points.find((point) => point.value !== null && point.value !== 0)?.value
       : undefined
-  return points.points
-    .filter((point) => gaps || point.value !== null)
-    .map((point) => ({
-      value: [Date.parse(point.at), relative(point.value, base)],
-      kind: 'point',
-      point,
-      run_id: point.run_id,
-      ...(isHollow(point) ? { symbol: 'emptyCircle', symbolSize: 9 } : {}),
-    }))
+  return points.points.map((point) => ({
+    value: [Date.parse(point.at), relative(point.value, base)],
+    kind: 'point',
+    point,
+    run_id: point.run_id,
+    ...(isHollow(point) ? { symbol: 'circle', symbolSize: 9, itemStyle: hollow } : {}),
+  }))
 }
 
 function relative(value: number | null, base: number | null | undefined): number | null {
@@ -185,7 +183,7 @@ function drawn(wish: ChartWish, charted: Charted, index: number, axis: number): 
       type: 'line',
       name: charted.label,
       yAxisIndex: axis,
-      data: data(points, wish.scale),
+      data: data(points, wish.scale, { color: wish.colour('surface'), borderColor: colour, borderWidth: 2 }),
       connectNulls: false,
       showSymbol: true,
       // Only what is hollow has a mark of its own where there are many points.
@@ -211,7 +209,7 @@ function drawn(wish: ChartWish, charted: Charted, index: number, axis: number): 
       })),
       symbol: 'path://M2,2 L14,14 M14,2 L2,14',
       symbolSize: 8,
-      itemStyle: { color: 'transparent', borderColor: failed, borderWidth: 2 },
+      itemStyle: { color: 'transparent', borderColor: failed, borderWidth: 2, opacity: 1 },
       z: 5,
     },
   ]
@@ -252,7 +250,7 @@ function versions(wish: ChartWish, points: Points): Record<string, unknown> {
 
 // ECharts places marks by value: the lower end of what the axis will show.
 function lowest(wish: ChartWish, points: Points): number {
-  const values = data(points, wish.scale, false).map((datum) => datum.value[1] as number)
+  const values = data(points, wish.scale).flatMap(({ value }) => (value[1] === null ? [] : [value[1]]))
   const least = Math.min(...values)
   if (!Number.isFinite(least)) return 0
   return wish.fromZero ? Math.min(0, least) : least

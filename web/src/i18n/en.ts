@@ -267,7 +267,6 @@ export default {
     blocked: 'Run {id} was in the way.',
     cancelling: 'Run {id} is asked to stop.',
     open_line: 'Open line {line} of this version',
-    elapsed: 'Running for',
   },
   output: {
     title: 'Output',
@@ -390,6 +389,7 @@ export default {
     },
   },
   series: {
+    judge_short: 'Judge…',
     compare: 'Compare',
     scale: 'Scale',
     shared: 'One axis',

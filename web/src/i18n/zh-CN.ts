@@ -268,7 +268,6 @@ const messages: typeof en = {
     blocked: '运行 {id} 挡住了它。',
     cancelling: '已请求停止运行 {id}。',
     open_line: '打开此版本的第 {line} 行',
-    elapsed: '已运行',
   },
   output: {
     title: '输出',
@@ -390,6 +389,7 @@ const messages: typeof en = {
     },
   },
   series: {
+    judge_short: '判定…',
     compare: '比较',
     scale: '坐标',
     shared: '共用坐标轴',

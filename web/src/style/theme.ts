@@ -79,6 +79,9 @@ export function themeOverrides(theme: 'light' | 'dark'): GlobalThemeOverrides {
       textColorFocusPrimary: colour.onAccent,
       fontWeight: '500',
     },
+    // Naive UI draws no border around inputs in the dark.
+    Input: { border: `1px solid ${colour.strong}` },
+    Select: { peers: { InternalSelection: { border: `1px solid ${colour.strong}` } } },
     Tabs: { tabFontWeightActive: '600', tabGapMediumLine: '24px' },
     Tooltip: { color: colour.ink, textColor: colour.surface },
   }

@@ -77,7 +77,7 @@ describe.each(['light', 'dark'] as const)('colours of the %s theme', (theme) => 
 
   it('of buttons can be read', () => {
     const overrides = themeOverrides(theme)
-    const label = overrides.Button?.textColorPrimary ?? ''
+    const label = String(overrides.Button?.textColorPrimary)
     for (const face of [
       overrides.common?.primaryColor,
       overrides.common?.primaryColorHover,

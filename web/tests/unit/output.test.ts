@@ -1,6 +1,6 @@
 import { flushPromises, mount } from '@vue/test-utils'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { defineComponent, nextTick, ref } from 'vue'
+import { defineComponent, nextTick, ref, type MaybeRef } from 'vue'
 
 import OutputView from '@/components/OutputView.vue'
 import { useOutput } from '@/output/follow'
@@ -10,9 +10,9 @@ import { Terminal } from '@/output/terminal'
 vi.mock('@tanstack/vue-virtual', async () => {
   const { computed, unref } = await import('vue')
   return {
-    useVirtualizer: (options: unknown) =>
+    useVirtualizer: (options: MaybeRef<{ count: number }>) =>
       computed(() => {
-        const { count } = unref(options as { value: { count: number } }) as unknown as { count: number }
+        const { count } = unref(options)
         return {
           getVirtualItems: () =>
             Array.from({ length: count }, (_, index) => ({ index, start: index * 19, size: 19 })),

@@ -1,156 +1,193 @@
-import { address, ask, segment } from './client'
-import type {
-  AuditEntry,
-  Chunk,
-  Instants,
-  Node,
-  Overview,
-  Page,
-  Points,
-  Preview,
-  Run,
-  RunDetail,
-  ScriptFile,
-  SeriesSummary,
-  Session,
-  Started,
-  Task,
-  TaskDetail,
-  TaskEvent,
-  Timeline,
-  Token,
-  Validation,
-  Version,
-  Why,
-} from './model'
+import { parseExact } from '@/value/json'
+
+import { address, answer, client, segment } from './client'
+import type { Answer, Role, Verdict } from './model'
+import type { components, operations } from './schema'
+
+/* What the page asks of the API, one function for each request. */
 
 // --- Session ---
 
-export const login = (token: string) => ask<Session>('POST', '/session', { body: { token } })
-export const session = () => ask<Session>('GET', '/session')
-export const logout = () => ask<unknown>('DELETE', '/session')
+export const login = (token: string) => answer(client.POST('/api/v1/session', { body: { token } }))
+export const session = () => answer(client.GET('/api/v1/session'))
+export const logout = () => answer(client.DELETE('/api/v1/session'))
 
 // --- Overview ---
 
-export const overview = (timezone: string) => ask<Overview>('GET', '/overview', { query: { timezone } })
+export const overview = (timezone: string) =>
+  answer(client.GET('/api/v1/overview', { params: { query: { timezone } } }))
 export const timeline = (from: string, to: string) =>
-  ask<Timeline>('GET', '/timeline', { query: { from, to } })
+  answer(client.GET('/api/v1/timeline', { params: { query: { from, to } } }))
+export const nodes = () => answer(client.GET('/api/v1/nodes'))
 
 // --- Tasks ---
 
+/** Which tasks are wanted. */
 export interface TaskFilter {
   search?: string
   tag?: string
   status?: string
 }
 
-export const tasks = (filter: TaskFilter, cursor?: string | null, limit = 100) =>
-  ask<Page<Task>>('GET', '/tasks', { query: { ...filter, cursor, limit } })
-export const task = (name: string) => ask<TaskDetail>('GET', `/tasks/${segment(name)}`)
-export const pause = (name: string, reason: string) =>
-  ask<unknown>('POST', `/tasks/${segment(name)}/pause`, { body: { reason: reason || null } })
-export const resume = (name: string) => ask<unknown>('POST', `/tasks/${segment(name)}/resume`)
-export const override = (name: string, schedule: string[], timezone: string | null) =>
-  ask<unknown>('PUT', `/tasks/${segment(name)}/schedule-override`, { body: { schedule, timezone } })
-export const removeOverride = (name: string) =>
-  ask<unknown>('DELETE', `/tasks/${segment(name)}/schedule-override`)
+const PAGE = 100
 
-export const instants = (name: string, from: string, to: string, limit = 500) =>
-  ask<Instants>('GET', `/tasks/${segment(name)}/instants`, { query: { from, to, limit } })
+export const tasks = (filter: TaskFilter, cursor: string | null) =>
+  answer(client.GET('/api/v1/tasks', { params: { query: { ...filter, ...page(cursor) } } }))
+export const task = (name: string) =>
+  answer(client.GET('/api/v1/tasks/{name}', { params: { path: { name } } }))
+export const pause = (name: string, reason: string) =>
+  answer(
+    client.POST('/api/v1/tasks/{name}/pause', {
+      params: { path: { name } },
+      body: { reason: reason || null },
+    }),
+  )
+export const resume = (name: string) =>
+  answer(client.POST('/api/v1/tasks/{name}/resume', { params: { path: { name } } }))
+export const override = (name: string, schedule: string[], timezone: string | null) =>
+  answer(
+    client.PUT('/api/v1/tasks/{name}/schedule-override', {
+      params: { path: { name } },
+      body: { schedule, timezone },
+    }),
+  )
+export const removeOverride = (name: string) =>
+  answer(client.DELETE('/api/v1/tasks/{name}/schedule-override', { params: { path: { name } } }))
+export const instants = (name: string, from: string, to: string, cursor: string | null) =>
+  answer(
+    client.GET('/api/v1/tasks/{name}/instants', {
+      params: { path: { name }, query: { from, to, ...page(cursor) } },
+    }),
+  )
 export const why = (name: string, at: string) =>
-  ask<Why>('GET', `/tasks/${segment(name)}/why`, { query: { at } })
-export const events = (name: string, cursor?: string | null) =>
-  ask<Page<TaskEvent>>('GET', `/tasks/${segment(name)}/events`, { query: { cursor } })
-export const versions = (name: string) => ask<Page<Version>>('GET', `/tasks/${segment(name)}/versions`)
+  answer(client.GET('/api/v1/tasks/{name}/why', { params: { path: { name }, query: { at } } }))
+export const events = (name: string, cursor: string | null) =>
+  answer(client.GET('/api/v1/tasks/{name}/events', { params: { path: { name }, query: page(cursor) } }))
+
+// --- Versions ---
+
+export const versions = (name: string) =>
+  answer(client.GET('/api/v1/tasks/{name}/versions', { params: { path: { name } } }))
 export const version = (name: string, sha256: string) =>
-  ask<string>('GET', `/tasks/${segment(name)}/versions/${segment(sha256)}`)
+  answer(
+    client.GET('/api/v1/tasks/{name}/versions/{sha256}', {
+      params: { path: { name, sha256 } },
+      parseAs: 'text',
+    }),
+  )
 export const runVersion = (name: string, sha256: string) =>
-  ask<Started>('POST', `/tasks/${segment(name)}/versions/${segment(sha256)}/run`, {
-    body: {},
-    headers: idempotency(),
-  })
+  answer(
+    client.POST('/api/v1/tasks/{name}/versions/{sha256}/run', {
+      params: { path: { name, sha256 }, header: idempotency() },
+      body: {},
+    }),
+  )
 
 // --- Runs ---
 
-export interface RunFilter {
-  task?: string
-  status?: string
-  trigger?: string
-  from?: string
-  to?: string
-}
+/** Which runs are wanted. */
+export type RunFilter = Omit<NonNullable<operations['list_runs']['parameters']['query']>, 'cursor' | 'limit'>
 
-export interface StartRequest {
+/** What a run is to be started with. */
+export interface StartRequest extends Omit<Partial<components['schemas']['StartRun']>, 'args'> {
   args?: Record<string, unknown>
-  as_of?: string
-  force?: boolean
 }
 
-export const runs = (filter: RunFilter, cursor?: string | null, limit = 100) =>
-  ask<Page<Run>>('GET', '/runs', { query: { ...filter, cursor, limit } })
-export const run = (id: number) => ask<RunDetail>('GET', `/runs/${id}`, { exact: true })
+export const runs = (filter: RunFilter, cursor: string | null) =>
+  answer(client.GET('/api/v1/runs', { params: { query: { ...filter, ...page(cursor) } } }))
+
+/** One run; the numbers that it returned have every digit. */
+export async function run(run_id: number): Promise<Answer<components['schemas']['RunDetail']>> {
+  const text = await answer(
+    client.GET('/api/v1/runs/{run_id}', { params: { path: { run_id } }, parseAs: 'text' }),
+  )
+  return parseExact(text) as Answer<components['schemas']['RunDetail']>
+}
+
 export const start = (name: string, request: StartRequest = {}) =>
-  ask<Started>('POST', `/tasks/${segment(name)}/runs`, { body: request, headers: idempotency() })
-export const cancel = (id: number) => ask<unknown>('POST', `/runs/${id}/cancel`)
-export const retry = (id: number) => ask<Started>('POST', `/runs/${id}/retry`, { headers: idempotency() })
+  answer(
+    client.POST('/api/v1/tasks/{name}/runs', {
+      params: { path: { name }, header: idempotency() },
+      // The document has no type for "any object".
+      body: request as components['schemas']['StartRun'],
+    }),
+  )
+export const cancel = (run_id: number) =>
+  answer(client.POST('/api/v1/runs/{run_id}/cancel', { params: { path: { run_id } } }))
+export const retry = (run_id: number) =>
+  answer(client.POST('/api/v1/runs/{run_id}/retry', { params: { path: { run_id }, header: idempotency() } }))
 
 // --- Output ---
 
-export const output = (id: number, fromChunk: number, limit = 200) =>
-  ask<{ chunks: Chunk[]; next: number | null; complete: boolean }>('GET', `/runs/${id}/output`, {
-    query: { from_chunk: fromChunk, limit },
-  })
-export const outputEvents = (id: number) => address(`/runs/${id}/output/events`)
+export const output = (run_id: number, from_chunk: number) =>
+  answer(client.GET('/api/v1/runs/{run_id}/output', { params: { path: { run_id }, query: { from_chunk } } }))
+export const outputEvents = (runId: number) => address(`/api/v1/runs/${runId}/output/events`)
 
 // --- Scripts ---
 
-export const scripts = () =>
-  ask<Page<ScriptFile> & { writable: boolean; note?: string | null }>('GET', '/scripts')
+export const scripts = () => answer(client.GET('/api/v1/scripts'))
 export const script = (path: string) =>
-  ask<{ path: string; content: string; sha256: string }>('GET', `/scripts/${segment(path)}`)
-export const validate = (content: string, path?: string) =>
-  ask<Validation>('POST', '/scripts/validate', { body: { content, path } })
+  answer(client.GET('/api/v1/scripts/{path}', { params: { path: { path } } }))
+export const validate = (content: string, path: string | null) =>
+  answer(client.POST('/api/v1/scripts/validate', { body: { content, path } }))
+
 /** Writes a script: a new one if no hash is given, else the one that still has this hash. */
 export const writeScript = (path: string, content: string, sha256: string | null) =>
-  ask<{ sha256: string }>('PUT', `/scripts/${segment(path)}`, {
-    body: { content },
-    headers: sha256 === null ? { 'If-None-Match': '*' } : { 'If-Match': `"${sha256}"` },
-  })
+  answer(
+    client.PUT('/api/v1/scripts/{path}', {
+      params: {
+        path: { path },
+        header: sha256 === null ? { 'If-None-Match': '*' } : { 'If-Match': `"${sha256}"` },
+      },
+      body: { content },
+    }),
+  )
 export const renameScript = (path: string, to: string) =>
-  ask<unknown>('POST', `/scripts/${segment(path)}/rename`, { body: { to } })
+  answer(client.POST('/api/v1/scripts/{path}/rename', { params: { path: { path } }, body: { to } }))
 export const deleteScript = (path: string, sha256: string) =>
-  ask<unknown>('DELETE', `/scripts/${segment(path)}`, { headers: { 'If-Match': `"${sha256}"` } })
-export const tryScript = (content: string, args?: Record<string, unknown>) =>
-  ask<Started>('POST', '/scripts/try', { body: { content, args }, headers: idempotency() })
+  answer(
+    client.DELETE('/api/v1/scripts/{path}', {
+      params: { path: { path }, header: { 'If-Match': `"${sha256}"` } },
+    }),
+  )
+export const tryScript = (content: string) =>
+  answer(client.POST('/api/v1/scripts/try', { params: { header: idempotency() }, body: { content } }))
 
 // --- Series ---
 
-export const series = () => ask<Page<SeriesSummary>>('GET', '/series')
-export const points = (
-  name: string,
-  seriesName: string,
-  query: { from?: string; to?: string; points?: number },
-) => ask<Points>('GET', `/tasks/${segment(name)}/series/${segment(seriesName)}/points`, { query })
-export const pointsCsv = (name: string, seriesName: string, query: { from?: string; to?: string }) =>
-  address(`/tasks/${segment(name)}/series/${segment(seriesName)}/points.csv`, query)
-export const judge = (name: string, seriesName: string, at: string, verdict: string, note: string) =>
-  ask<unknown>('POST', `/tasks/${segment(name)}/series/${segment(seriesName)}/verdict`, {
-    body: { at, verdict, note: note || null },
-  })
+export const series = () => answer(client.GET('/api/v1/series'))
+export const chart = (name: string, series: string, query: { from?: string; to?: string; points?: number }) =>
+  answer(
+    client.GET('/api/v1/tasks/{name}/series/{series}/points', { params: { path: { name, series }, query } }),
+  )
+export const pointsCsv = (name: string, series: string, from?: string) =>
+  address(`/api/v1/tasks/${segment(name)}/series/${segment(series)}/points.csv`, { from })
+export const judge = (name: string, series: string, at: string, verdict: Verdict, note: string) =>
+  answer(
+    client.POST('/api/v1/tasks/{name}/series/{series}/verdict', {
+      params: { path: { name, series } },
+      body: { at, verdict, note: note || null },
+    }),
+  )
 
-// --- Schedule, nodes, tokens, audit ---
+// --- Schedule, tokens, audit ---
 
-export const preview = (schedule: string[], timezone: string | null, count = 10) =>
-  ask<Preview>('POST', '/schedule/preview', { body: { schedule, timezone, count } })
-export const nodes = () => ask<Page<Node>>('GET', '/nodes')
-export const tokens = () => ask<Page<Token>>('GET', '/tokens')
-export const createToken = (name: string, role: string) =>
-  ask<{ token: string }>('POST', '/tokens', { body: { name, role } })
-export const revokeToken = (id: number) => ask<unknown>('DELETE', `/tokens/${id}`)
-export const audit = (cursor?: string | null) => ask<Page<AuditEntry>>('GET', '/audit', { query: { cursor } })
+export const preview = (schedule: string[], timezone: string | null, count: number, task: string | null) =>
+  answer(client.POST('/api/v1/schedule/preview', { body: { schedule, timezone, count, task } }))
+export const tokens = () => answer(client.GET('/api/v1/tokens'))
+export const createToken = (name: string, role: Role) =>
+  answer(client.POST('/api/v1/tokens', { body: { name, role } }))
+export const revokeToken = (token_id: number) =>
+  answer(client.DELETE('/api/v1/tokens/{token_id}', { params: { path: { token_id } } }))
+export const audit = (cursor: string | null) =>
+  answer(client.GET('/api/v1/audit', { params: { query: page(cursor) } }))
+
+function page(cursor: string | null): { cursor?: string; limit: number } {
+  return cursor === null ? { limit: PAGE } : { cursor, limit: PAGE }
+}
 
 /** A request that is sent twice, by a nervous finger or a lost answer, starts one run. */
-function idempotency(): Record<string, string> {
+function idempotency(): { 'Idempotency-Key': string } {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   return { 'Idempotency-Key': [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('') }
 }

@@ -1,59 +1,54 @@
+import createClient, { type Middleware } from 'openapi-fetch'
+
+import type { Answer } from './model'
 import { problemFrom } from './problem'
-import { parseExact } from '@/value/json'
+import type { paths } from './schema'
 
 /** Where the API is: beside the page, below whatever path a proxy serves it. */
-export const API = new URL('api/v1', new URL('.', document.baseURI)).href
-
-type Query = Record<string, string | number | boolean | null | undefined>
-
-interface Options {
-  query?: Query
-  body?: unknown
-  headers?: Record<string, string>
-  /** Keep every digit of the numbers in the answer. */
-  exact?: boolean
-}
-
-/** Asks the API, and takes its answer apart; an answer that is no success is thrown as a `Problem`. */
-export async function ask<T>(method: string, path: string, options: Options = {}): Promise<T> {
-  const response = await fetch(address(path, options.query), {
-    method,
-    credentials: 'same-origin',
-    headers: {
-      Accept: 'application/json',
-      ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
-      ...options.headers,
-    },
-    ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
-  })
-  const text = await response.text()
-  const isJson = (response.headers.get('Content-Type') ?? '').includes('json')
-  const body: unknown = isJson && text !== '' ? (options.exact ? parseExact(text) : JSON.parse(text)) : text
-  if (!response.ok) {
-    if (response.status === 401) loggedOut?.()
-    throw problemFrom(response.status, body)
-  }
-  return body as T
-}
-
-/** The address of something in the API; parts of a path are one segment each, whatever is in them. */
-export function address(path: string, query: Query = {}): string {
-  const parameters = new URLSearchParams()
-  for (const [key, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null && value !== '') parameters.set(key, String(value))
-  }
-  const text = parameters.toString()
-  return `${API}${path}${text ? `?${text}` : ''}`
-}
-
-/** One segment of a path: names of tasks have slashes in them. */
-export function segment(name: string | number): string {
-  return encodeURIComponent(name)
-}
+const BASE = new URL('.', document.baseURI).href.replace(/\/$/, '')
 
 let loggedOut: (() => void) | undefined
 
 /** Says what to do when the session has ended. */
 export function onLoggedOut(callback: () => void): void {
   loggedOut = callback
+}
+
+/** An answer that is no success is thrown as a `Problem`, whoever it comes from. */
+const refuse: Middleware = {
+  async onResponse({ response }) {
+    if (response.ok) return
+    if (response.status === 401) loggedOut?.()
+    const text = await response.text()
+    const isJson = (response.headers.get('Content-Type') ?? '').includes('json')
+    throw problemFrom(response.status, isJson ? JSON.parse(text) : text)
+  },
+}
+
+/** The API, with the paths and types of its document. */
+export const client = createClient<paths>({
+  baseUrl: BASE,
+  credentials: 'same-origin',
+  // Looked up with each request, as a test may give another.
+  fetch: (request) => globalThis.fetch(request),
+})
+client.use(refuse)
+
+/** What was asked for: refusals have been thrown before. */
+export async function answer<T>(request: Promise<{ data?: T; error?: unknown }>): Promise<Answer<T>> {
+  const { data } = await request
+  return data as Answer<T>
+}
+
+/** The address of something that the browser itself asks for: events, and files to save. */
+export function address(path: string, query: Record<string, string | undefined> = {}): string {
+  const parameters = new URLSearchParams()
+  for (const [key, value] of Object.entries(query)) if (value) parameters.set(key, value)
+  const text = parameters.toString()
+  return `${BASE}${path}${text ? `?${text}` : ''}`
+}
+
+/** One segment of a path: names of tasks have slashes in them. */
+export function segment(name: string | number): string {
+  return encodeURIComponent(name)
 }

@@ -82,19 +82,24 @@ export function useInstants(
   from: MaybeRefOrGetter<string>,
   to: MaybeRefOrGetter<string>,
 ) {
-  return useQuery({
+  const query = useInfiniteQuery({
     queryKey: ['instants', name, from, to],
-    queryFn: () => calls.instants(toValue(name), toValue(from), toValue(to)),
+    queryFn: ({ pageParam }) => calls.instants(toValue(name), toValue(from), toValue(to), pageParam),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor ?? null,
     placeholderData: (before) => before,
   })
+  return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
 }
 
 export function useEvents(name: MaybeRefOrGetter<string>) {
-  return useQuery({
+  const query = useInfiniteQuery({
     queryKey: ['events', name],
-    queryFn: () => calls.events(toValue(name)),
-    refetchInterval: LATER,
+    queryFn: ({ pageParam }) => calls.events(toValue(name), pageParam),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor ?? null,
   })
+  return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
 }
 
 export function useVersions(name: MaybeRefOrGetter<string>) {

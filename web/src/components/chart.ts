@@ -12,7 +12,8 @@ import * as echarts from 'echarts/core'
 import { CanvasRenderer } from 'echarts/renderers'
 import type { EChartsCoreOption } from 'echarts/core'
 
-import type { Points, Point } from '@/api/model'
+import type { Chart, ChartPoint } from '@/api/model'
+import { isRecord } from '@/value/json'
 import { formatNumber } from '@/value/number'
 
 /* The pieces of ECharts that are used, and what of points they draw. */
@@ -36,7 +37,7 @@ export { echarts }
 export interface Charted {
   /** What it is called in the legend. */
   label: string
-  points: Points
+  points: Chart
 }
 
 /** How several series stand beside each other. */
@@ -58,7 +59,7 @@ export interface ChartWish {
 export interface ChartDatum {
   value: [number, number | null]
   kind: 'point' | 'failure'
-  point?: Point
+  point?: ChartPoint
   run_id?: number | null
   symbol?: string
   symbolSize?: number
@@ -73,7 +74,7 @@ export function seriesColour(index: number): string {
 }
 
 /** Whether a point is drawn hollow: something is odd about it, or somebody rejected it. */
-export function isHollow(point: Point): boolean {
+export function isHollow(point: ChartPoint): boolean {
   return point.verdict === 'rejected' || (!!point.suspect && point.verdict !== 'accepted')
 }
 
@@ -145,13 +146,13 @@ export function chartOption(wish: ChartWish): EChartsCoreOption {
 }
 
 /** The places of a series: numbers where they are, and a hole where one was missing. */
-export function data(points: Points, scale: Scale, hollow: Record<string, unknown> = {}): ChartDatum[] {
+export function data(points: Chart, scale: Scale, hollow: Record<string, unknown> = {}): ChartDatum[] {
   const base =
     scale === 'relative'
-      ? points.points.find((point) => point.value !== null && point.value !== 0)?.value
+      ? points.points.find((point) => point.value != null && point.value !== 0)?.value
       : undefined
   return points.points.map((point) => ({
-    value: [Date.parse(point.at), relative(point.value, base)],
+    value: [Date.parse(point.at), relative(point.value ?? null, base)],
     kind: 'point',
     point,
     run_id: point.run_id,
@@ -215,27 +216,31 @@ function drawn(wish: ChartWish, charted: Charted, index: number, axis: number): 
   ]
 }
 
-function hasBand(points: Points): boolean {
-  return points.min != null || points.max != null
+function hasBand(points: Chart): boolean {
+  const { min, max } = expected(points)
+  return min !== undefined || max !== undefined
 }
 
-function band(wish: ChartWish, points: Points): Record<string, unknown> {
-  const from = points.min ?? -Infinity
-  const to = points.max ?? Infinity
+/** The bounds that the header gives for a series. */
+export function expected(points: Chart): { min?: number; max?: number } {
+  const { min, max } = isRecord(points.expectation) ? points.expectation : {}
+  return {
+    ...(min === undefined || min === null ? {} : { min: Number(min) }),
+    ...(max === undefined || max === null ? {} : { max: Number(max) }),
+  }
+}
+
+function band(wish: ChartWish, points: Chart): Record<string, unknown> {
+  const { min, max } = expected(points)
   return {
     silent: true,
     itemStyle: { color: wish.colour('succeeded'), opacity: 0.07 },
-    data: [
-      [
-        { yAxis: Number.isFinite(from) ? from : 'min', name: wish.words.band },
-        { yAxis: Number.isFinite(to) ? to : 'max' },
-      ],
-    ],
+    data: [[{ yAxis: min ?? 'min', name: wish.words.band }, { yAxis: max ?? 'max' }]],
     label: { color: wish.colour('ink-muted'), position: 'insideTopLeft', fontSize: 11 },
   }
 }
 
-function versions(wish: ChartWish, points: Points): Record<string, unknown> {
+function versions(wish: ChartWish, points: Chart): Record<string, unknown> {
   return {
     silent: false,
     symbol: 'none',
@@ -249,7 +254,7 @@ function versions(wish: ChartWish, points: Points): Record<string, unknown> {
 }
 
 // ECharts places marks by value: the lower end of what the axis will show.
-function lowest(wish: ChartWish, points: Points): number {
+function lowest(wish: ChartWish, points: Chart): number {
   const values = data(points, wish.scale).flatMap(({ value }) => (value[1] === null ? [] : [value[1]]))
   const least = Math.min(...values)
   if (!Number.isFinite(least)) return 0

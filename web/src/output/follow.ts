@@ -78,13 +78,10 @@ export function useOutput(runId: Ref<number | undefined>, isActive: Ref<boolean>
       const terminal = new Terminal()
       let from: number | null = 0
       while (from !== null) {
-        const page: { chunks: Chunk[]; next: number | null; complete: boolean } = await calls.output(id, from)
+        const page: Awaited<ReturnType<typeof calls.output>> = await calls.output(id, from)
         if (mine !== turn) return
         for (const chunk of page.chunks) terminal.write(chunk.text)
-        from =
-          page.chunks.length > 0 && page.next !== null && page.next !== undefined && page.next > from
-            ? page.next
-            : null
+        from = page.complete || page.chunks.length === 0 ? null : page.next
       }
       error.value = undefined
       show(terminal)

@@ -25,7 +25,7 @@ describe('a link with a token', () => {
 
 describe('the API', () => {
   it('is beside the page, and leaves out what is not asked', () => {
-    expect(address('/runs', { task: 'a/b', status: '', cursor: null, limit: 5 })).toMatch(
+    expect(address('/api/v1/runs', { task: 'a/b', status: '', cursor: undefined, limit: '5' })).toMatch(
       /\/api\/v1\/runs\?task=a%2Fb&limit=5$/,
     )
   })

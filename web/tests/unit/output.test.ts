@@ -125,7 +125,7 @@ describe('output that is followed', () => {
           { number: 0, text: 'one\n' },
           { number: 1, text: '[5 bytes left out]\n' },
         ],
-        next: null,
+        next: 2,
         complete: true,
       },
     ]
@@ -150,8 +150,8 @@ describe('output that is followed', () => {
 
   it('of a run that has ended is read page by page', async () => {
     answers = [
-      { chunks: [{ number: 0, text: 'one\n' }], next: 1, complete: true },
-      { chunks: [{ number: 1, text: 'two\n' }], next: null, complete: true },
+      { chunks: [{ number: 0, text: 'one\n' }], next: 1, complete: false },
+      { chunks: [{ number: 1, text: 'two\n' }], next: 2, complete: true },
     ]
     const { texts } = follow(false)
     await flushPromises()

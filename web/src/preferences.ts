@@ -4,7 +4,7 @@ import { browserZone, isZone } from '@/time/instant'
 
 /** In whose time instants are shown: that of the task they belong to, this browser's, or UTC. */
 export type ZoneChoice = 'task' | 'browser' | 'utc'
-/** Which colours: those of the system, or always the same. */
+/** Which colors: those of the system, or always the same. */
 export type ThemeChoice = 'system' | 'light' | 'dark'
 /** The languages of the page. */
 export type Language = 'en' | 'zh-CN'
@@ -25,7 +25,7 @@ const darkSystem = window.matchMedia('(prefers-color-scheme: dark)')
 const system = reactive({ dark: darkSystem.matches })
 darkSystem.addEventListener('change', (event) => (system.dark = event.matches))
 
-/** The colours that are shown now. */
+/** The colors that are shown now. */
 export const theme = computed<'light' | 'dark'>(() => {
   if (preferences.theme !== 'system') return preferences.theme
   return system.dark ? 'dark' : 'light'

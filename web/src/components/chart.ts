@@ -48,8 +48,8 @@ export interface ChartWish {
   series: readonly Charted[]
   scale: Scale
   fromZero: boolean
-  /** The colour of a name of tokens.css. */
-  colour: (name: string) => string
+  /** The color of a name of tokens.css. */
+  color: (name: string) => string
   formatAt: (at: number) => string
   formatAxis: (at: number) => string
   words: { failure: string; version: string; band: string; gap: string }
@@ -66,11 +66,11 @@ export interface ChartDatum {
   itemStyle?: Record<string, unknown>
 }
 
-const COLOURS = 8
+const COLORS = 8
 
-/** The colour of the n-th series. */
-export function seriesColour(index: number): string {
-  return `series-${(index % COLOURS) + 1}`
+/** The color of the n-th series. */
+export function seriesColor(index: number): string {
+  return `series-${(index % COLORS) + 1}`
 }
 
 /** Whether a point is drawn hollow: something is odd about it, or somebody rejected it. */
@@ -80,9 +80,9 @@ export function isHollow(point: ChartPoint): boolean {
 
 /** The options of ECharts for some series. */
 export function chartOption(wish: ChartWish): EChartsCoreOption {
-  const ink = wish.colour('ink')
-  const muted = wish.colour('ink-muted')
-  const line = wish.colour('line')
+  const ink = wish.color('ink')
+  const muted = wish.color('ink-muted')
+  const line = wish.color('line')
   const isMany = wish.series.length > 1
   const axes = wish.scale === 'own' && isMany ? wish.series.length : 1
   return {
@@ -118,7 +118,7 @@ export function chartOption(wish: ChartWish): EChartsCoreOption {
         bottom: 8,
         borderColor: line,
         textStyle: { color: muted },
-        fillerColor: wish.colour('accent-soft'),
+        fillerColor: wish.color('accent-soft'),
         labelFormatter: (at: number) => wish.formatAt(at),
       },
     ],
@@ -136,7 +136,7 @@ export function chartOption(wish: ChartWish): EChartsCoreOption {
       name: index === 0 || axes > 1 ? unit(wish, index) : '',
       nameTextStyle: { color: muted, align: index === 0 ? 'left' : 'right' },
       axisLabel: {
-        color: axes > 1 ? wish.colour(seriesColour(index)) : muted,
+        color: axes > 1 ? wish.color(seriesColor(index)) : muted,
         formatter: (value: number) => `${formatNumber(value)}${wish.scale === 'relative' ? ' %' : ''}`,
       },
       splitLine: { show: index === 0, lineStyle: { color: line } },
@@ -174,27 +174,27 @@ function unit(wish: ChartWish, index: number): string {
 }
 
 function drawn(wish: ChartWish, charted: Charted, index: number, axis: number): Record<string, unknown>[] {
-  const colour = wish.colour(seriesColour(index))
+  const color = wish.color(seriesColor(index))
   const { points } = charted
   const isAlone = wish.series.length === 1
-  const failed = wish.colour('failed')
+  const failed = wish.color('failed')
   const few = points.points.length <= 200
   return [
     {
       type: 'line',
       name: charted.label,
       yAxisIndex: axis,
-      data: data(points, wish.scale, { color: wish.colour('surface'), borderColor: colour, borderWidth: 2 }),
+      data: data(points, wish.scale, { color: wish.color('surface'), borderColor: color, borderWidth: 2 }),
       connectNulls: false,
       showSymbol: true,
       // Only what is hollow has a mark of its own where there are many points.
       symbol: few ? 'circle' : 'none',
       symbolSize: 5,
       showAllSymbol: true,
-      lineStyle: { color: colour, width: 1.75 },
-      itemStyle: { color: colour },
+      lineStyle: { color: color, width: 1.75 },
+      itemStyle: { color: color },
       emphasis: { focus: 'none', scale: 1.6 },
-      ...(isAlone ? { areaStyle: { color: colour, opacity: 0.06 } } : {}),
+      ...(isAlone ? { areaStyle: { color: color, opacity: 0.06 } } : {}),
       ...(isAlone && hasBand(points) && wish.scale === 'shared' ? { markArea: band(wish, points) } : {}),
       ...(isAlone && points.versions.length > 0 ? { markLine: versions(wish, points) } : {}),
     },
@@ -234,9 +234,9 @@ function band(wish: ChartWish, points: Chart): Record<string, unknown> {
   const { min, max } = expected(points)
   return {
     silent: true,
-    itemStyle: { color: wish.colour('succeeded'), opacity: 0.07 },
+    itemStyle: { color: wish.color('succeeded'), opacity: 0.07 },
     data: [[{ yAxis: min ?? 'min', name: wish.words.band }, { yAxis: max ?? 'max' }]],
-    label: { color: wish.colour('ink-muted'), position: 'insideTopLeft', fontSize: 11 },
+    label: { color: wish.color('ink-muted'), position: 'insideTopLeft', fontSize: 11 },
   }
 }
 
@@ -244,7 +244,7 @@ function versions(wish: ChartWish, points: Chart): Record<string, unknown> {
   return {
     silent: false,
     symbol: 'none',
-    lineStyle: { color: wish.colour('ink-muted'), type: 'dashed', width: 1 },
+    lineStyle: { color: wish.color('ink-muted'), type: 'dashed', width: 1 },
     label: { show: false },
     data: points.versions.map((version) => ({
       xAxis: Date.parse(version.at),

@@ -3,7 +3,7 @@ import { StateEffect, StateField, type Extension } from '@codemirror/state'
 import { Decoration, EditorView, type DecorationSet } from '@codemirror/view'
 import { tags } from '@lezer/highlight'
 
-/** Code in the colours of tokens.css, light and dark. */
+/** Code in the colors of tokens.css, light and dark. */
 export const editorTheme: Extension = [
   EditorView.theme({
     '&': { backgroundColor: 'var(--surface)', color: 'var(--ink)', fontSize: '13px' },

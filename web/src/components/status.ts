@@ -8,7 +8,7 @@ export interface StatusMark {
   hollow: boolean
 }
 
-/** Each status has one shape, so that colour is never the only thing that tells them apart. */
+/** Each status has one shape, so that color is never the only thing that tells them apart. */
 export const MARKS: Record<Status, StatusMark> = {
   queued: { path: 'M4 8h.01M8 8h.01M12 8h.01', hollow: true },
   running: { path: 'M5.5 4.2v7.6L12 8z', hollow: false },

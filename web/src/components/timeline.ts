@@ -18,12 +18,12 @@ export interface Bar {
   width: number
   status: Status
   count: number
-  /** The run that gave the bar its colour. */
+  /** The run that gave the bar its color. */
   run: TimelineRun
 }
 
 /**
- * Runs as bars between two instants. Runs that are nearer to each other than `places` can show become one bar in the colour of
+ * Runs as bars between two instants. Runs that are nearer to each other than `places` can show become one bar in the color of
  * the worst of them, so that a failure between a thousand successes is seen.
  */
 export function bars(

@@ -64,13 +64,13 @@ export default {
     never: 'never',
   },
   zone: {
-    hint: 'Lists of several tasks show the browser’s time where “task zone” is chosen.',
+    hint: 'Lists of several tasks show the time of the browser where the task zone is chosen.',
     label: 'Times',
     task: 'Task zone',
     browser: 'Browser ({zone})',
     utc: 'UTC',
   },
-  theme: { label: 'Colours', system: 'As the system', light: 'Light', dark: 'Dark' },
+  theme: { label: 'Colors', system: 'As the system', light: 'Light', dark: 'Dark' },
   language: { label: 'Language' },
   action: {
     run: 'Run now',
@@ -389,6 +389,8 @@ export default {
     },
   },
   series: {
+    open: 'suspect',
+    stale: 'stale',
     judge_short: 'Judge…',
     compare: 'Compare',
     scale: 'Scale',

@@ -389,6 +389,8 @@ const messages: typeof en = {
     },
   },
   series: {
+    open: '可疑',
+    stale: '过期',
     judge_short: '判定…',
     compare: '比较',
     scale: '坐标',

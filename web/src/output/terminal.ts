@@ -1,9 +1,9 @@
 /*
- * What scripts print, as lines of styled text. Colours and the like (SGR), carriage returns, backspaces and erasing within
+ * What scripts print, as lines of styled text. Colors and the like (SGR), carriage returns, backspaces and erasing within
  * the line are followed, as a terminal would; other escape sequences are dropped. Nothing here makes HTML: a view sets text.
  */
 
-/** How a piece of text looks. Colours are `0`-`15` of the palette, or `#rrggbb`. */
+/** How a piece of text looks. Colors are `0`-`15` of the palette, or `#rrggbb`. */
 export interface Style {
   foreground?: number | string
   background?: number | string
@@ -165,9 +165,9 @@ function restyled(style: Style, parameters: string): Style {
   for (let at = 0; at < codes.length; at += 1) {
     const code = codes[at] as number
     if (code === 38 || code === 48) {
-      const [colour, used] = extended(codes, at + 1)
+      const [color, used] = extended(codes, at + 1)
       at += used
-      if (colour !== undefined) next[code === 38 ? 'foreground' : 'background'] = colour
+      if (color !== undefined) next[code === 38 ? 'foreground' : 'background'] = color
     } else {
       apply(next, code)
     }
@@ -198,7 +198,7 @@ function apply(style: Style, code: number): void {
   else if (code >= 100 && code <= 107) style.background = code - 100 + 8
 }
 
-/** `38;5;N` and `38;2;R;G;B`: the colour, and how many codes it took. */
+/** `38;5;N` and `38;2;R;G;B`: the color, and how many codes it took. */
 function extended(codes: number[], at: number): [number | string | undefined, number] {
   if (codes[at] === 5) return [indexed(codes[at + 1]), 2]
   if (codes[at] === 2) return [hex(codes[at + 1], codes[at + 2], codes[at + 3]), 4]
@@ -209,8 +209,8 @@ function indexed(index: number | undefined): number | string | undefined {
   if (index === undefined || !(index >= 0 && index <= 255)) return undefined
   if (index < 16) return index
   if (index >= 232) {
-    const grey = 8 + (index - 232) * 10
-    return hex(grey, grey, grey)
+    const gray = 8 + (index - 232) * 10
+    return hex(gray, gray, gray)
   }
   const level = (value: number) => (value === 0 ? 0 : 55 + value * 40)
   const cube = index - 16

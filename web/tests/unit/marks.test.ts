@@ -116,7 +116,7 @@ describe('the timeline', () => {
     expect(bar?.width).toBeCloseTo(0.5)
   })
 
-  it('puts runs together that would lie on each other, in the colour of the worst', () => {
+  it('puts runs together that would lie on each other, in the color of the worst', () => {
     const runs = Array.from({ length: 60 }, (_, minute) =>
       run(minute, `06:${String(minute).padStart(2, '0')}:00`, minute === 30 ? 'failed' : 'succeeded'),
     )

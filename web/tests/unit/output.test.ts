@@ -38,13 +38,13 @@ describe('the view of output', () => {
     expect(shown.find('.text').text()).toBe('<img src=x onerror=alert(1)><script>alert(2)</script>')
   })
 
-  it('shows colours', () => {
+  it('shows colors', () => {
     const piece = view('\x1b[31mred\x1b[0m').find('.text span')
     expect(piece.text()).toBe('red')
     expect(piece.attributes('style')).toContain('var(--ansi-1)')
   })
 
-  it('finds text across colours, and counts lines that have it', async () => {
+  it('finds text across colors, and counts lines that have it', async () => {
     const shown = view('an err\x1b[31mor here\nnothing\nERROR again\n')
     await shown.find('input').setValue('error')
     expect(shown.find('[role=status]').text()).toBe('1 of 2')

@@ -17,7 +17,7 @@ describe('output', () => {
     expect(texts('one\ntw', 'o\n\nfour')).toEqual(['one', 'two', '', 'four'])
   })
 
-  it('keeps colours over lines until they are reset', () => {
+  it('keeps colors over lines until they are reset', () => {
     const [first, second] = lines('\x1b[1;31mbad\nstill\x1b[0m good')
     expect(first?.segments).toEqual([{ text: 'bad', style: { bold: true, foreground: 1 } }])
     expect(second?.segments).toEqual([
@@ -26,7 +26,7 @@ describe('output', () => {
     ])
   })
 
-  it('knows bright, indexed and true colours', () => {
+  it('knows bright, indexed and true colors', () => {
     const style = (codes: string) => lines(`\x1b[${codes}mx`)[0]?.segments[0]?.style
     expect(style('92')).toEqual({ foreground: 10 })
     expect(style('44')).toEqual({ background: 4 })
@@ -58,7 +58,7 @@ describe('output', () => {
     expect(texts('windows\r\nlines\r\n')).toEqual(['windows', 'lines'])
   })
 
-  it('overwrites in the colour of what comes later', () => {
+  it('overwrites in the color of what comes later', () => {
     expect(lines('\x1b[31mred\x1b[0m\rx')[0]?.segments).toEqual([
       { text: 'x', style: {} },
       { text: 'ed', style: { foreground: 1 } },

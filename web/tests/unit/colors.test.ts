@@ -8,7 +8,7 @@ import { themeOverrides } from '@/style/theme'
 
 const SOURCE = readFileSync(join(import.meta.dirname, '../../src/style/tokens.css'), 'utf8')
 
-/** The colours of a theme by their names. */
+/** The colors of a theme by their names. */
 function tokens(theme: 'light' | 'dark'): Map<string, string> {
   const block = new RegExp(`:root\\[data-theme='${theme}'\\] \\{([\\s\\S]*?)\\n\\}`).exec(SOURCE)?.[1] ?? ''
   return new Map(
@@ -19,21 +19,21 @@ function tokens(theme: 'light' | 'dark'): Map<string, string> {
   )
 }
 
-/** The contrast of WCAG 2.2 between two colours. */
+/** The contrast of WCAG 2.2 between two colors. */
 function contrast(one: string, other: string): number {
   const [light, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a) as [number, number]
   return (light + 0.05) / (dark + 0.05)
 }
 
-function luminance(colour: string): number {
+function luminance(color: string): number {
   const [red, green, blue] = [1, 3, 5].map((at) => {
-    const channel = Number.parseInt(colour.slice(at, at + 2), 16) / 255
+    const channel = Number.parseInt(color.slice(at, at + 2), 16) / 255
     return channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4
   }) as [number, number, number]
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 }
 
-describe.each(['light', 'dark'] as const)('colours of the %s theme', (theme) => {
+describe.each(['light', 'dark'] as const)('colors of the %s theme', (theme) => {
   const found = tokens(theme)
   const text = [
     'ink',

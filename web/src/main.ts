@@ -6,7 +6,7 @@ import { Problem } from '@/api/problem'
 import App from '@/App.vue'
 import { i18n } from '@/i18n'
 import { loginByLink } from '@/login'
-import { router } from '@/router'
+import { createPageRouter } from '@/router'
 import { forget } from '@/session'
 
 import '@/style/tokens.css'
@@ -23,16 +23,17 @@ const queries = new QueryClient({
   },
 })
 
-onLoggedOut(() => {
-  const here = router.currentRoute.value
-  if (here.name === 'login' || here.name === undefined) return
-  forget()
-  queries.clear()
-  void router.replace({ name: 'login', query: { to: here.fullPath } })
-})
-
 async function open(): Promise<void> {
   await loginByLink()
+  // Only now: the router takes the address as it finds it.
+  const router = createPageRouter()
+  onLoggedOut(() => {
+    const here = router.currentRoute.value
+    if (here.name === 'login' || here.name === undefined) return
+    forget()
+    queries.clear()
+    void router.replace({ name: 'login', query: { to: here.fullPath } })
+  })
   createApp(App).use(i18n).use(router).use(VueQueryPlugin, { queryClient: queries }).mount('#page')
 }
 

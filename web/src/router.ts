@@ -2,6 +2,8 @@ import {
   createRouter,
   createWebHashHistory,
   type RouteLocationNormalized,
+  type RouteLocationRaw,
+  type Router,
   type RouteRecordRaw,
 } from 'vue-router'
 
@@ -48,13 +50,18 @@ export const routes: RouteRecordRaw[] = [
  * Addresses live behind the `#`: the page works below any path, every address of it can be passed on, and the server has one
  * file to serve.
  */
-export const router = createRouter({
-  history: createWebHashHistory(),
-  scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
-  routes,
-})
+export function createPageRouter(): Router {
+  const router = createRouter({
+    history: createWebHashHistory(),
+    scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
+    routes,
+  })
+  router.beforeEach(admit)
+  return router
+}
 
-router.beforeEach(async (to) => {
+/** Lets in who is logged in; others are asked for a token first. */
+async function admit(to: RouteLocationNormalized): Promise<boolean | RouteLocationRaw> {
   if (to.meta.isOpen || session.value) return true
   try {
     await resumeSession()
@@ -64,7 +71,7 @@ router.beforeEach(async (to) => {
     if (error instanceof Problem && error.status === 401) return { name: 'login', query: { to: to.fullPath } }
     return true
   }
-})
+}
 
 function asNumber(route: RouteLocationNormalized) {
   return { id: Number(route.params.id) }

@@ -68,7 +68,7 @@ fn name_of(host: &str) -> String {
 /// An address cannot be made to point elsewhere, and `localhost` is this machine; every other name somebody must have allowed.
 fn answers_to(host: &str, allowed: &[String]) -> bool {
     let name = name_of(host);
-    name.parse::<IpAddr>().is_ok() || name == "localhost" || allowed.iter().any(|other| *other == name)
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || allowed.contains(&name)
 }
 
 /// Whoever is no browser sends neither header. A browser sends at least one with every change.

@@ -32,7 +32,7 @@ pub struct Problem {
     pub errors: Vec<ScriptProblem>,
     /// A header of the answer.
     #[serde(skip)]
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     /// Whether nothing was done because somebody else took the same place in the same moment: asking again helps.
     #[serde(skip)]
     pub(super) is_collision: bool,
@@ -102,7 +102,7 @@ impl Problem {
     /// With a header beside it.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -120,7 +120,8 @@ impl IntoResponse for Problem {
             body,
         )
             .into_response();
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             response.headers_mut().insert(name, value);
         }
         response

@@ -30,8 +30,9 @@ pub fn largest_triangles(points: &[(f64, f64)], wanted: usize) -> Vec<usize> {
         let mean = mean(&points[behind]);
         let last = points[kept[kept.len() - 1]];
         let mut best = (begin(bucket), f64::NEG_INFINITY);
-        for at in begin(bucket)..begin(bucket + 1) {
-            let area = area(last, points[at], mean);
+        let own = begin(bucket)..begin(bucket + 1);
+        for (at, point) in own.clone().zip(&points[own]) {
+            let area = area(last, *point, mean);
             if area > best.1 {
                 best = (at, area);
             }

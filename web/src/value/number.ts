@@ -15,6 +15,9 @@ export function formatNumber(value: number | string | ExactNumber): string {
     .replace('-', '−')
 }
 
+// Less than this says nothing that the change itself does not say.
+const LEAST_PERCENT = 0.01
+
 /** How far a number is from another: `+1.2 (+3 %)`; of 0 there is no percentage. */
 export function formatChange(value: number, previous: number): string {
   const change = value - previous
@@ -22,5 +25,6 @@ export function formatChange(value: number, previous: number): string {
   const absolute = `${sign}${formatNumber(Number(change.toPrecision(6)))}`
   if (previous === 0 || change === 0) return change === 0 ? '±0' : absolute
   const percent = (change / Math.abs(previous)) * 100
+  if (Math.abs(percent) < LEAST_PERCENT) return absolute
   return `${absolute} (${sign}${formatNumber(Number(percent.toPrecision(3)))}\u202f%)`
 }

@@ -137,7 +137,7 @@ describe('somebody who writes a script', () => {
       .locator('input')
       .setInputFiles({ name: 'fresh.py', mimeType: 'text/x-python', buffer: Buffer.from(COUNTER) })
     await page.getByText('No problems.').waitFor()
-    await page.getByText('every 2 seconds').first().waitFor()
+    await page.getByText('every 2s').first().waitFor()
     await visitor.shoot('new-script')
     const path = page.getByRole('textbox', { name: 'Path below the scripts directory' })
     expect(await path.inputValue()).toBe('fresh.py')
@@ -449,6 +449,11 @@ describe('the page', () => {
       ['/scripts/new', 'dark-new-script'],
     ] as const) {
       await visitor.go(address)
+      await page
+        .locator('main')
+        .getByText(/numbers\/counter|No problems/)
+        .first()
+        .waitFor()
       await page.waitForLoadState('networkidle').catch(() => undefined)
       await visitor.shoot(name)
     }

@@ -50,6 +50,7 @@ describe('a number', () => {
     expect(formatChange(90, 100)).toBe('−10 (−10\u202f%)')
     expect(formatChange(5, 0)).toBe('+5')
     expect(formatChange(5, 5)).toBe('±0')
+    expect(formatChange(100_000_001, 100_000_000)).toBe('+1')
     expect(formatChange(-5, -10)).toBe('+5 (+50\u202f%)')
   })
 })

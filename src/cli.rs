@@ -36,6 +36,12 @@ pub struct Common {
     /// Directory of the private Postgres and the journal [default: DROPCRON_DATA_DIR]
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Talk to the `dropcron serve` at this URL instead of a database [default: DROPCRON_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// File with the token for that server [default: DROPCRON_TOKEN]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// What can be done.

@@ -42,6 +42,8 @@ mod schedule;
 
 mod nodes;
 
+mod environments;
+
 mod audit;
 mod session;
 mod tokens;

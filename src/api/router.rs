@@ -21,8 +21,8 @@ use utoipa_axum::routes;
 use super::identity::{self, Identity, forbidden, unauthorized};
 use super::problem::{Problem, too_large};
 use super::{
-    Api, Role, audit, health, instants, metrics, nodes, origin, output, overview, page, runs, schedule, scripts,
-    series, session, tasks, tokens, versions,
+    Api, Role, audit, environments, health, instants, metrics, nodes, origin, output, overview, page, runs, schedule,
+    scripts, series, session, tasks, tokens, versions,
 };
 
 /// The body of a request that brings no script.
@@ -197,6 +197,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .of(Operator, routes!(series::give_verdict))
         .of(Reader, routes!(schedule::preview_schedule))
         .of(Reader, routes!(nodes::list_nodes))
+        .of(Reader, routes!(environments::list_environments))
         .of(Admin, routes!(tokens::list_tokens))
         .of(Admin, routes!(tokens::create_token))
         .of(Admin, routes!(tokens::revoke_token))

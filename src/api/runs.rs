@@ -93,6 +93,13 @@ pub struct Run {
     /// What it was held to, and by whom.
     #[schema(value_type = Option<Value>)]
     pub limits: Option<Box<RawValue>>,
+    /// The packages that it had; none: it needed none.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub lock_sha256: Option<ContentHash>,
+    /// The version of the Python that ran it.
+    #[serde(default)]
+    pub python: Option<String>,
 }
 
 /// What went wrong in a run.
@@ -148,6 +155,8 @@ impl From<RunRow> for Run {
             late_report: row.late_report,
             requested_by: row.requested_by,
             limits: raw(row.limits),
+            lock_sha256: row.lock_sha256,
+            python: row.python,
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::why::nearest_names;
 const RECENT: i32 = 20;
 
 /// How a task stands, as it can be asked for.
-const STATES: [&str; 8] = [
-    "problem", "paused", "disabled", "running", "queued", "manual", "ready", "failing",
+const STATES: [&str; 9] = [
+    "problem", "building", "paused", "disabled", "running", "queued", "manual", "ready", "failing",
 ];
 
 /// A task, how it stands, and its newest runs.
@@ -34,7 +34,7 @@ pub struct Task {
     pub task_id: i64,
     /// Its name: the path of its script without suffix.
     pub name: String,
-    /// `problem`, `paused`, `disabled`, `running`, `queued`, `manual` (no schedule) or `ready`.
+    /// `problem`, `paused`, `disabled`, `running`, `building` (its packages), `queued`, `manual` (no schedule) or `ready`.
     pub state: String,
     /// `directory`, `ad_hoc` or `trial`.
     pub source: String,
@@ -67,7 +67,7 @@ pub struct Task {
     pub paused_by: Option<String>,
     /// Why.
     pub paused_reason: Option<String>,
-    /// What is wrong with its file or its plan.
+    /// What is wrong with its file, its plan or its packages.
     pub problem: Option<String>,
     /// What it is for.
     pub description: Option<String>,

@@ -56,7 +56,7 @@ pub(super) fn apply_flags(
 /// Refuses what needs the database itself, where somebody asks for it from a service elsewhere.
 pub(super) fn check_verb(verb: &Verb, config: &Config) -> anyhow::Result<()> {
     let name = match verb {
-        Verb::Serve | Verb::Check(_) | Verb::Next(_) => return Ok(()),
+        Verb::Serve | Verb::Check(_) | Verb::Next(_) | Verb::Generate(_) => return Ok(()),
         Verb::Run(_) | Verb::Tasks(_) | Verb::Runs(_) | Verb::Logs(_) | Verb::Why(_) | Verb::Values(_) => return Ok(()),
         Verb::Pause(_) | Verb::Resume(_) | Verb::Cancel(_) => return Ok(()),
         Verb::Export(_) => "export",
@@ -67,6 +67,11 @@ pub(super) fn check_verb(verb: &Verb, config: &Config) -> anyhow::Result<()> {
         Verb::Diff(_) => "diff",
         Verb::Notify(_) => "notify",
         Verb::Prune(_) => "prune",
+        Verb::Environments(_) => "environments",
+        Verb::Lock(_) => "lock",
+        Verb::Health(_) => "health",
+        Verb::Doctor(_) => "doctor",
+        Verb::Database(_) => "database",
         Verb::Token(_) => "token",
         Verb::Psql(_) => "psql",
         Verb::DatabaseUrl(_) => "database-url",
@@ -400,6 +405,8 @@ impl From<Run> for RunRow {
             start_delay_ms: run.start_delay_ms,
             requested_by: run.requested_by,
             limits: run.limits.map(|limits| limits.get().to_owned()),
+            lock_sha256: run.lock_sha256,
+            python: run.python,
         }
     }
 }
@@ -419,6 +426,7 @@ impl From<Task> for TaskRow {
             paused_by: task.paused_by,
             paused_reason: task.paused_reason,
             problem: task.problem,
+            is_building: task.state == "building",
             description: task.description,
             owner: task.owner,
             tags: task.tags,

@@ -2,9 +2,11 @@
 WITH parameter AS NOT MATERIALIZED (SELECT $1::timestamptz AS since)
 SELECT t.tasks, t.paused, t.disabled, t.problems, t.failing, l.running, l.queued, r.succeeded, r.failed, r.missed, r.skipped
   FROM (SELECT count(*) AS tasks, count(*) FILTER (WHERE paused_at IS NOT NULL) AS paused, count(*) FILTER (WHERE NOT enabled) AS disabled,
-               count(*) FILTER (WHERE coalesce(problem, planned_problem) IS NOT NULL) AS problems,
+               count(*) FILTER (WHERE coalesce(t.problem, planned_problem, e.problem) IS NOT NULL) AS problems,
                count(*) FILTER (WHERE c.consecutive_failures > 0) AS failing
-          FROM task LEFT JOIN task_stat c USING (task_id) WHERE retired_at IS NULL AND source <> 'trial') t,
+          FROM task t LEFT JOIN task_stat c USING (task_id)
+          LEFT JOIN environment e ON e.requirements_sha256 = coalesce(t.next_requirements_sha256, t.requirements_sha256)
+         WHERE retired_at IS NULL AND source <> 'trial') t,
        (SELECT count(*) FILTER (WHERE state = 'running') AS running,
                count(*) FILTER (WHERE state = 'queued' AND due_at <= clock_timestamp()) AS queued FROM run_lease) l,
        (SELECT count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded,

@@ -3,12 +3,14 @@ WITH parameter AS NOT MATERIALIZED (
   SELECT $1::text AS name, $2::text AS search, $3::text AS tag, $4::text AS state, $5::text AS after_name, $6::bigint AS row_limit,
          $7::integer AS recent_limit
 ), chosen AS MATERIALIZED (
-  SELECT t.*, x.state, l.run_id AS active_run_id, l.state AS active_state
+  SELECT t.*, x.state, e.problem AS packages_problem, l.run_id AS active_run_id, l.state AS active_state
     FROM parameter p JOIN task t ON t.retired_at IS NULL
+    LEFT JOIN environment e ON e.requirements_sha256 = coalesce(t.next_requirements_sha256, t.requirements_sha256)
     LEFT JOIN LATERAL (SELECT run_id, state FROM run_lease l WHERE l.task_id = t.task_id ORDER BY run_id LIMIT 1) l ON true
-    CROSS JOIN LATERAL (SELECT CASE WHEN coalesce(t.problem, t.planned_problem) IS NOT NULL THEN 'problem'
+    CROSS JOIN LATERAL (SELECT CASE WHEN coalesce(t.problem, t.planned_problem, e.problem) IS NOT NULL THEN 'problem'
                                     WHEN t.paused_at IS NOT NULL THEN 'paused' WHEN NOT t.enabled THEN 'disabled'
-                                    WHEN l.state = 'running' THEN 'running' WHEN l.state IS NOT NULL THEN 'queued'
+                                    WHEN l.state = 'running' THEN 'running' WHEN e.state = 'building' THEN 'building'
+                                    WHEN l.state IS NOT NULL THEN 'queued'
                                     WHEN cardinality(coalesce(t.schedule_override, t.schedule)) = 0 THEN 'manual'
                                     ELSE 'ready' END AS state) x
    WHERE CASE WHEN p.name IS NOT NULL THEN t.name = p.name ELSE t.source <> 'trial' END
@@ -21,7 +23,7 @@ WITH parameter AS NOT MATERIALIZED (
 )
 SELECT t.task_id, t.name, t.source, t.script_path, t.script_kind, t.is_async, coalesce(t.schedule_override, t.schedule) AS schedule,
        coalesce(t.timezone_override, t.timezone) AS timezone, t.schedule_override, t.timezone_override, t.enabled, t.paused_at,
-       t.paused_by, t.paused_reason, coalesce(t.problem, t.planned_problem) AS problem, t.state, t.description, t.owner, t.tags,
+       t.paused_by, t.paused_reason, coalesce(t.problem, t.planned_problem, t.packages_problem) AS problem, t.state, t.description, t.owner, t.tags,
        t.overlap, t.max_running, t.missed, t.timeout_seconds, t.retry_max, t.args::text AS args, t.header::text AS header,
        t.script_sha256, t.notify_after, t.notify_recovery, t.notify_to, t.late_after_seconds, t.created_at, t.updated_at,
        s.next_fire_at, c.last_run_id, c.last_status, c.last_scheduled_for, c.last_finished_at, c.last_duration_ms,

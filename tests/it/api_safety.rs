@@ -110,7 +110,7 @@ fn nothing_is_changed_by_get() {
     let world = World::new();
     world.script("one.py", "def run():\n    return 1");
     let (_serve, admin) = world.serve_api();
-    world.wait_for("select count(*) = 1 from task");
+    world.wait_for("select count(*) = 1 from task where planned_revision = revision");
     let state = "select (select count(*) from run_log) || ' ' || (select count(*) from audit) || ' ' || (select count(*) from token) \
                  || ' ' || (select string_agg(to_jsonb(t)::text, '') from task t)";
     let before = world.value(state);

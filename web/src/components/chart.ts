@@ -1,6 +1,5 @@
 import { LineChart, ScatterChart } from 'echarts/charts'
 import {
-  AriaComponent,
   DataZoomComponent,
   GridComponent,
   LegendComponent,
@@ -21,7 +20,6 @@ import { formatNumber } from '@/value/number'
 echarts.use([
   LineChart,
   ScatterChart,
-  AriaComponent,
   DataZoomComponent,
   GridComponent,
   LegendComponent,
@@ -87,7 +85,6 @@ export function chartOption(wish: ChartWish): EChartsCoreOption {
   const axes = wish.scale === 'own' && isMany ? wish.series.length : 1
   return {
     animation: false,
-    aria: { enabled: true },
     textStyle: { color: ink, fontFamily: 'inherit' },
     grid: {
       left: 12,

@@ -7,7 +7,8 @@ import { tags } from '@lezer/highlight'
 export const editorTheme: Extension = [
   EditorView.theme({
     '&': { backgroundColor: 'var(--surface)', color: 'var(--ink)', fontSize: '13px' },
-    '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '-2px' },
+    // The frame shows the focus: gutters would cover it here.
+    '&.cm-focused': { outline: 'none' },
     '.cm-scroller': { fontFamily: 'var(--font-code)', lineHeight: '1.55' },
     '.cm-content': { caretColor: 'var(--ink)', padding: '8px 0' },
     '.cm-cursor': { borderLeftColor: 'var(--ink)' },

@@ -423,6 +423,8 @@ describe('the page', () => {
       await visitor.go(address)
       await page.waitForLoadState('networkidle').catch(() => undefined)
       await page.locator('main h1').first().waitFor({ state: 'attached' })
+      await page.locator('[aria-busy=true]').waitFor({ state: 'detached' })
+      if (/counter$|\?s=/.test(decodeURIComponent(address))) await page.locator('.chart').waitFor()
       expect(await visitor.overflow(), address).toBeLessThanOrEqual(0)
       const name =
         address

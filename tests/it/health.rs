@@ -26,6 +26,8 @@ fn problems(seen: &serde_json::Value) -> String {
 fn a_service_that_works_is_healthy() {
     let world = World::new();
     let serve = world.serve();
+    // Another node of the same database, and a newer one.
+    let _other = world.serve_with(&world.root.join("elsewhere"), &[]);
     let (seen, code) = health(&world);
     assert_eq!((seen["healthy"].as_bool(), code), (Some(true), Some(0)), "{seen}");
     assert_eq!(seen["node"]["pid"], serve.pid());

@@ -100,7 +100,7 @@ run_scripts() {
     DEBIAN_FRONTEND=noninteractive inside apt-get -q install --yes --no-install-recommends "postgresql-$(older_version)" \
         >"$work/log" 2>&1 || { tail -30 "$work/log" >&2; exit 1; }
     printf 'import getpass\ndef run():\n    return getpass.getuser()\n' >"$root/etc/dropcron/scripts/who.py"
-    as_service dropcron run who | grep dropcron-runner || fail "the script did not run as its own user"
+    as_service dropcron run /etc/dropcron/scripts/who.py | grep dropcron-runner || fail "the script did not run as its own user"
     as_service dropcron doctor || true
     [[ $(cat "$root/var/lib/dropcron/postgres/data/PG_VERSION") == "$(older_version)" ]]
 }
@@ -116,7 +116,7 @@ move_postgres() {
     # The old programs are not needed any more, and all rows are there.
     inside apt-get -q purge --yes "postgresql-$(older_version)" >"$work/log" 2>&1
     as_service dropcron runs | grep 'who .*succeeded' || fail "the history is gone"
-    as_service dropcron run who >/dev/null
+    as_service dropcron run /etc/dropcron/scripts/who.py >/dev/null
     as_service dropcron database upgrade | grep already
 }
 

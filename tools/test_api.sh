@@ -14,6 +14,8 @@ trap finish EXIT
 
 main() {
     cargo build --quiet --locked
+    # As root, the private Postgres runs as another user, who must be able to get there.
+    chmod 755 "$world"
     mkdir "$world/scripts"
     cp scripts/hello.py "$world/scripts"
     start_serve

@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -139,7 +140,7 @@ pub async fn watch_output(
         phase: Phase::Behind(None),
         ends_at: Instant::now() + LONGEST_STREAM,
     };
-    let body = Body::from_stream(futures_util::stream::unfold(stream, Stream::step));
+    let body = Body::from_stream(futures_util::stream::unfold(stream, Stream::step).fuse());
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),

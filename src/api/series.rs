@@ -4,6 +4,7 @@ use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -384,7 +385,8 @@ pub async fn export_series(
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"points.csv\""),
     ];
-    Ok((headers, HttpBody::from_stream(pieces)).into_response())
+    // Whoever compresses it asks once more after the end.
+    Ok((headers, HttpBody::from_stream(pieces.fuse())).into_response())
 }
 
 type Piece = (std::io::Result<String>, Option<observations::Exported>);

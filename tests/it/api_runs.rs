@@ -381,6 +381,14 @@ fn a_series_is_charted_judged_and_exported() {
     assert_eq!(items(&admin, "/api/v1/points?suspect=true").len(), 0);
     let csv = admin.get("/api/v1/tasks/btc/series/price/points.csv").must_be(200);
     assert_eq!(csv.body.lines().count(), 30001);
+    let path = "/api/v1/tasks/btc/series/price/points.csv";
+    let packed = admin.send("GET", path, &[("Accept-Encoding", "gzip")], "").must_be(200);
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert!(
+        packed.body.len() > 10_000 && packed.body.starts_with('\u{1f}'),
+        "{}",
+        packed.body.len()
+    );
     assert!(csv.body.starts_with("at,series,value,"), "{}", &csv.body[..100]);
     assert!(csv.body.contains("2026-01-05T00:00:00Z,price,") && csv.body.contains(",odd,rejected\n"));
 }

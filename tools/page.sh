@@ -67,6 +67,8 @@ build() {
     npm run --silent build
     # Names of files have their hashes in them; the one that has none may keep an old time.
     touch dist/index.html
+    # cargo does not look at what is embedded, least of all where there was nothing before.
+    touch ../src/api/page.rs
 }
 
 is_new() {

@@ -735,7 +735,7 @@ tags = ["prices"]"#;
         let both = "dependencies = [\"httpx\"]\n[tool.dropcron]\npython = \"/opt/app/bin/python\"";
         let problem = &parse_header(&file(both)).unwrap_err()[0];
         assert!(problem.message.contains("remove one of the two"), "{problem:?}");
-        assert_eq!(problem.line, 4);
+        assert_eq!(problem.line, 5);
         let relative = &parse_header(&file("[tool.dropcron]\npython = \"python3\"")).unwrap_err()[0];
         assert!(relative.message.contains("absolute path"), "{relative:?}");
     }

@@ -231,6 +231,8 @@ fn description() -> OpenApi {
         .info(info)
         .components(Some(
             ComponentsBuilder::new()
+                // Refusals are not among the bodies of which the routes tell.
+                .schema_from::<Problem>()
                 .security_scheme("token", token)
                 .security_scheme("session", session)
                 .build(),

@@ -34,7 +34,10 @@ async function open(): Promise<void> {
     queries.clear()
     void router.replace({ name: 'login', query: { to: here.fullPath } })
   })
-  createApp(App).use(i18n).use(router).use(VueQueryPlugin, { queryClient: queries }).mount('#page')
+  const page = createApp(App).use(i18n).use(router).use(VueQueryPlugin, { queryClient: queries })
+  // Nothing is shown before it is known whether somebody is logged in.
+  await router.isReady()
+  page.mount('#page')
 }
 
 void open()

@@ -64,7 +64,7 @@ export class Visitor {
   ): Promise<Visitor> {
     const visitor = await Visitor.arrive(browser, server.origin, options)
     await visitor.page.goto(server.link)
-    await visitor.page.getByRole('navigation').first().waitFor({ state: 'attached' })
+    await visitor.page.locator('main h1').waitFor({ state: 'attached' })
     return visitor
   }
 

@@ -11,8 +11,8 @@ use crate::size::format_size;
 /// The oldest major version of Postgres that the statements run on.
 const OLDEST_POSTGRES: i32 = 13;
 
-/// Connections of one node; see `database/pool.rs`.
-const CONNECTIONS_OF_A_NODE: i64 = 8;
+/// Connections of one node, four of them for its API; see `database/pool.rs` and `command/api.rs`.
+const CONNECTIONS_OF_A_NODE: i64 = 12;
 
 /// Scripts read this machine's clock, and dates of theirs are off by as much.
 const NOTABLE_OFFSET_MS: f64 = 1_000.0;
@@ -795,7 +795,7 @@ mod tests {
             [("database", Problem)]
         );
         assert_eq!(
-            after_server(|server| server.connections_allowed = 7),
+            after_server(|server| server.connections_allowed = 11),
             [("connections", Problem)]
         );
         assert_eq!(

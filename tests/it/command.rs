@@ -26,7 +26,10 @@ fn code(output: &Output) -> i32 {
 /// All that can be typed, also the verbs inside of others.
 fn verbs() -> Vec<clap::Command> {
     use clap::CommandFactory;
-    let mut verbs: Vec<clap::Command> = dropcron::cli::Cli::command().get_subcommands().cloned().collect();
+    let command = dropcron::cli::Cli::command();
+    // What is hidden is for those who make packages.
+    let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let mut verbs: Vec<clap::Command> = shown.cloned().collect();
     let inner: Vec<clap::Command> = verbs.iter().flat_map(|verb| verb.get_subcommands().cloned()).collect();
     verbs.extend(inner);
     verbs

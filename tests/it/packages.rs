@@ -572,16 +572,50 @@ fn what_is_in_uvs_cache_serves_without_network() {
         return;
     };
     shelf.wheel("greeting", "1.0");
+    let project = shelf.packages.join("http/greeting");
+    fs::create_dir_all(&project).unwrap();
+    let wheel = "greeting-1.0-py3-none-any.whl";
+    fs::rename(shelf.packages.join(wheel), project.join(wheel)).unwrap();
+    // A directory over HTTP is an index: pages of links.
+    let mut index = Command::new("python3")
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
+        .arg(shelf.packages.join("http"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(index.stdout.take().unwrap()), &mut said).unwrap();
+    let port = said
+        .split(" port ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap();
+    let url = format!("http://127.0.0.1:{port}/");
+    let run = |subject: &str, cache: &str, offline: &str| {
+        let mut command = shelf.command(&["run", subject, "--json"]);
+        command.env_remove("UV_FIND_LINKS").env("UV_DEFAULT_INDEX", &url);
+        command
+            .env("UV_CACHE_DIR", shelf.world.root.join(cache))
+            .env("UV_OFFLINE", offline);
+        command.output().unwrap()
+    };
     shelf.script("a.py", "\"greeting\"", "", "greeting");
-    let row = shelf.command(&["run", "a.py", "--json"]).output().unwrap();
+    let row = run("a.py", "warm", "0");
     assert!(row.status.success(), "{}", text_of(&row));
     // The environment is gone, and so is where its packages came from.
+    index.kill().unwrap();
+    index.wait().unwrap();
     for environment in shelf.environments() {
         fs::remove_dir_all(environment).unwrap();
     }
-    let mut command = shelf.command(&["run", "a", "--json"]);
-    command.env("UV_OFFLINE", "1");
-    let row = command.output().unwrap();
+    let row = run("a", "cold", "1");
+    assert!(
+        !row.status.success(),
+        "without the cache there is nothing: {}",
+        text_of(&row)
+    );
+    let row = run("a", "warm", "1");
     assert!(row.status.success(), "{}", text_of(&row));
     assert_eq!(shelf.environments().len(), 1);
 }

@@ -12,8 +12,10 @@ cd "$(dirname "$0")/../.."
 SUITE=${DROPCRON_TEST_SUITE:-trixie}
 OLDER_SUITE=${DROPCRON_TEST_OLDER_SUITE:-bookworm}
 DEBIAN_MIRROR=${DROPCRON_TEST_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+PATIENCE=${DROPCRON_TEST_PATIENCE:-180}
 work=$(mktemp -d /var/tmp/dropcron-packages.XXXXXX)
 root=$work/root
+machine=
 passed=0
 
 main() {
@@ -28,6 +30,7 @@ main() {
     step "makes a clean Debian root" make_root
     step "installs the Debian package" install_package
     step "runs scripts as their own user, on a private Postgres" run_scripts
+    step "is started, watched and stopped by systemd" serve_under_systemd
     step "moves the private Postgres to a newer version" move_postgres
     step "keeps what is people's when it is removed" remove_package
     echo "$passed passed, 0 failed"
@@ -105,6 +108,52 @@ run_scripts() {
     [[ $(cat "$root/var/lib/dropcron/postgres/data/PG_VERSION") == "$(older_version)" ]]
 }
 
+# The unit as it is; its times alone are shorter.
+serve_under_systemd() {
+    DEBIAN_FRONTEND=noninteractive inside apt-get -q install --yes --no-install-recommends systemd-sysv dbus \
+        >"$work/log" 2>&1 || { tail -30 "$work/log" >&2; exit 1; }
+    boot
+    mkdir -p "$root/etc/systemd/system/dropcron.service.d"
+    printf '[Service]\nWatchdogSec=10s\nRestartSec=1s\n' >"$root/etc/systemd/system/dropcron.service.d/test.conf"
+    script tick '@every 1s' 'def run(): return "tick"'
+    script hold '@every 1h' 'import os, threading
+def run():
+    while not os.path.exists("/etc/dropcron/scripts/hold.go"):
+        threading.Event().wait(0.05)
+    return "ended"'
+    booted systemctl daemon-reload
+    # It is of the type `notify`: this returns when it serves.
+    booted systemctl start dropcron
+    wait_for "a task runs" has_row tick succeeded
+
+    echo "  a run may end before the service does"
+    as_booted psql -qXAtc "select dropcron_report.run_now('hold')" "$(as_booted dropcron database-url)"
+    wait_for "the run goes on" has_row hold running
+    booted systemctl stop --no-block dropcron
+    wait_for "the service drains" is_unit ActiveState deactivating
+    touch "$root/etc/dropcron/scripts/hold.go"
+    wait_for "the service has ended" is_unit ActiveState inactive
+    is_unit Result success || fail "the service did not end well: $(booted systemctl show dropcron -p Result)"
+    booted systemctl start dropcron
+    has_row hold succeeded || fail "the run did not end: $(as_booted dropcron runs --task hold)"
+
+    echo "  a service that hangs is started again"
+    booted kill -STOP "$(booted systemctl show dropcron -p MainPID --value)"
+    wait_for "systemd starts it again" is_unit NRestarts 1
+    wait_for "it serves again" is_unit ActiveState active
+
+    echo "  a mistake in its configuration ends it for good"
+    echo DROPCRON_MAX_RUNNING=many >>"$root/etc/default/dropcron"
+    ! booted systemctl restart dropcron 2>/dev/null || fail "it serves with a wrong configuration"
+    if ! is_unit ActiveState failed || ! is_unit ExecMainStatus 2; then
+        fail "$(booted systemctl status --no-pager dropcron)"
+    fi
+    booted journalctl --quiet -u dropcron | grep -q 'DROPCRON_MAX_RUNNING.*it must be' || fail "the journal does not say why"
+    sed -i '/^DROPCRON_MAX_RUNNING/d' "$root/etc/default/dropcron"
+    rm "$root"/etc/dropcron/scripts/{tick,hold}.py
+    shut_down
+}
+
 move_postgres() {
     local newer
     newer=$(inside apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | sort -n | tail -1)
@@ -146,6 +195,56 @@ inside() {
     chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@" </dev/null
 }
 
+# script NAME SCHEDULE CODE
+script() {
+    printf '# /// script\n# [tool.dropcron]\n# schedule = "%s"\n# ///\n%s\n' "$2" "$3" >"$root/etc/dropcron/scripts/$1.py"
+}
+
+boot() {
+    unshare --fork --pid --mount --uts --ipc --cgroup --kill-child tests/packages/boot.sh "$root" >"$work/boot.log" 2>&1 &
+    machine=$!
+    wait_for "systemd is up" is_up
+}
+
+# `degraded`: a unit that wants hardware is no business of ours.
+is_up() {
+    [[ $(booted systemctl is-system-running 2>/dev/null) =~ ^(running|degraded)$ ]]
+}
+
+shut_down() {
+    [[ -n ${machine:-} ]] || return 0
+    kill -KILL "$machine" 2>/dev/null || true
+    wait "$machine" 2>/dev/null || true
+    machine=
+}
+
+# In the system that was booted.
+booted() {
+    nsenter --target "$(pgrep --parent "$machine")" --all --root --wd=/ \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "$@" </dev/null
+}
+
+as_booted() {
+    booted setpriv --reuid=dropcron --regid=dropcron --init-groups env DROPCRON_DATA_DIR=/var/lib/dropcron "$@"
+}
+
+has_row() {
+    as_booted dropcron runs --task "$1" | grep -qw "$2"
+}
+
+is_unit() {
+    [[ $(booted systemctl show dropcron -p "$1" --value) == "$2" ]]
+}
+
+wait_for() {
+    local what=$1 until=$((SECONDS + PATIENCE))
+    shift
+    until "$@"; do
+        ((SECONDS < until)) || fail "still not so: $what"
+        read -r -t 0.3 _ <> <(:) || true
+    done
+}
+
 has_mode() {
     local found
     found=$(inside stat --format='%a %U:%G' "$1")
@@ -172,6 +271,7 @@ skip() {
 leave() {
     local code=$?
     [[ $code -eq 0 ]] || echo "$passed passed, 1 failed"
+    shut_down
     if mountpoint -q "$root/dev/shm"; then umount "$root/dev/shm"; fi
     if mountpoint -q "$root/proc"; then umount "$root/proc"; fi
     # Whatever is still mounted must not be removed with it.

@@ -133,12 +133,8 @@ async fn prepare_tokens(config: &Config, database: &Database, address: SocketAdd
         }
         return Ok(());
     }
-    let token = secret::new_token().context("the kernel gives no randomness for a token")?;
-    if tokens::create_first(&mut connection, FIRST_TOKEN, &secret::hash(&token), &by)
-        .await?
-        .is_none()
-    {
-        let known = tokens::list(&mut connection).await?;
+    let known = tokens::list(&mut connection).await?;
+    if !known.is_empty() {
         if known.iter().all(|row| row.revoked_at.is_some()) {
             tracing::warn!(
                 "no token is in force: nobody can log in until `dropcron token create NAME --role admin` makes one"
@@ -146,28 +142,42 @@ async fn prepare_tokens(config: &Config, database: &Database, address: SocketAdd
         }
         return Ok(());
     }
+    let token = secret::new_token().context("the kernel gives no randomness for a token")?;
     let path = config.data_directory.join(TOKEN_FILE);
-    write_private(&path, &token).with_context(|| format!("cannot keep the first token as `{}`", path.display()))?;
-    tracing::info!(
-        "log in once with this link: http://{}/login#token={token} (the token is in `{}`, and is not shown again)",
-        reachable(address),
-        path.display()
-    );
+    let beside = path.with_extension("tmp");
+    // A token that is in force and stands nowhere would lock everybody out.
+    write_private(&beside, &token).with_context(|| format!("cannot keep the first token as `{}`", path.display()))?;
+    if tokens::create_first(&mut connection, FIRST_TOKEN, &secret::hash(&token), &by)
+        .await?
+        .is_none()
+    {
+        // Another node was first.
+        let _ = std::fs::remove_file(&beside);
+        return Ok(());
+    }
+    std::fs::rename(&beside, &path)
+        .with_context(|| format!("the first token stays in `{}`: it cannot be renamed", beside.display()))?;
+    let (address, path) = (reachable(address), path.display());
+    if super::service_manager::keeps_what_is_said() {
+        tracing::info!("log in at http://{address}/ with the token in `{path}`");
+    } else {
+        tracing::info!(
+            "log in once with this link: http://{address}/login#token={token} (the token is in `{path}`, and is not shown again)"
+        );
+    }
     Ok(())
 }
 
 /// A file that only its owner reads, from its first byte on.
 fn write_private(path: &Path, token: &str) -> std::io::Result<()> {
-    let beside = path.with_extension("tmp");
-    let _ = std::fs::remove_file(&beside);
+    let _ = std::fs::remove_file(path);
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&beside)?;
+        .open(path)?;
     file.write_all(format!("{token}\n").as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)
+    file.sync_all()
 }
 
 /// The token in a file, without the line's end.

@@ -3,6 +3,7 @@
 //! It is told when the service serves and when it leaves. Its watchdog is fed only while every loop goes round, so that a service
 //! that hangs is started again; a database that is away is no reason to.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,20 @@ impl ServiceManager {
     }
 }
 
+/// Whether what we say goes to the journal of systemd, which keeps it, for others too: no place for a secret.
+pub(super) fn keeps_what_is_said() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    let stderr = std::fs::metadata("/proc/self/fd/2").ok();
+    stream
+        .zip(stderr)
+        .is_some_and(|(stream, stderr)| is_stream(&stream, &stderr))
+}
+
+/// `JOURNAL_STREAM` is `device:inode`, and may come from a parent whose output went elsewhere.
+fn is_stream(stream: &str, file: &std::fs::Metadata) -> bool {
+    stream == format!("{}:{}", file.dev(), file.ino())
+}
+
 /// Ends with the process.
 fn feed_for_ever(node: &Node, pause: Duration) {
     let mut reported = Vec::new();
@@ -75,5 +90,18 @@ fn feed_for_ever(node: &Node, pause: Duration) {
 fn say(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "the service manager cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_stream_that_is_ours_counts_as_the_journal() {
+        let file = std::fs::metadata(env!("CARGO_MANIFEST_DIR")).unwrap();
+        assert!(is_stream(&format!("{}:{}", file.dev(), file.ino()), &file));
+        assert!(!is_stream(&format!("{}:{}", file.dev(), file.ino() + 1), &file));
+        assert!(!is_stream("", &file));
     }
 }

@@ -22,6 +22,7 @@ export POSTGRES_IMAGE=dropcron-test/postgres
 export DROPCRON_IMAGE=dropcron-test/dropcron:one PGBOUNCER_IMAGE=dropcron-test/pgbouncer
 export SCRIPTS=$work/scripts
 export DROPCRON_PORT=${DROPCRON_TEST_PORT:-18642}
+export DROPCRON_PORT_2=$((DROPCRON_PORT + 1))
 
 main() {
     ensure_engine
@@ -32,6 +33,7 @@ main() {
     step "builds the image" build
     step "comes up healthy" come_up
     step "keeps credentials out of files, environment and inspection" look_for_credentials
+    step "serves the page and the API, to those who have the token" browse
     step "records what a dropped script returns" record
     step "keeps a hostile script from secrets, database and scheduler" resist
     step "has nothing to mend" consult_doctor
@@ -85,6 +87,14 @@ look_for_credentials() {
     ! compose exec -T dropcron env | grep -qF "$password" || fail "the password is in the environment"
     [[ -z $(docker port "$(compose ps -q postgres)") ]] || fail "Postgres is published"
     docker port "$(compose ps -q dropcron)" 8642 | grep -q '^127\.0\.0\.1:' || fail "the page is not on loopback"
+}
+
+browse() {
+    local token
+    fetch "$DROPCRON_PORT" / | grep -q '<script type="module"' || fail "the page was not built into the program"
+    ! fetch "$DROPCRON_PORT" /api/v1/tasks >/dev/null 2>&1 || fail "the API is open without a token"
+    token=$(compose exec -T dropcron cat /run/secrets/token)
+    fetch "$DROPCRON_PORT" /api/v1/session --header "Authorization: Bearer $token" | grep -q '"role":"admin"'
 }
 
 record() {
@@ -160,6 +170,7 @@ share() {
     compose_two up -d --no-build
     wait_for "both nodes are alive" holds "select count(*) = 2 from dropcron.node where state = 'live' and lease_until > clock_timestamp()"
     wait_for "the second is healthy" is_healthy dropcron-2
+    fetch "$DROPCRON_PORT_2" /readyz
     [[ $(sql "select count(*) from pg_stat_activity where client_addr is not null") -gt 0 ]]
     ticks_go_on
     compose_two stop dropcron
@@ -180,6 +191,11 @@ compose() {
 
 compose_two() {
     "${compose_program[@]}" --project-directory "$root" -f docker-compose.yml -f compose.two-nodes.yml "$@"
+}
+
+# fetch PORT PATH [OPTION...]
+fetch() {
+    curl --silent --show-error --fail "${@:3}" "http://127.0.0.1:$1$2"
 }
 
 sql() {

@@ -125,6 +125,10 @@ def run():
     # It is of the type `notify`: this returns when it serves.
     booted systemctl start dropcron
     wait_for "a task runs" has_row tick succeeded
+    # The journal has other readers.
+    booted journalctl --quiet -u dropcron >"$work/journal"
+    grep -q 'with the token in `/var/lib/dropcron/token`' "$work/journal" || fail "nobody is told of the first token"
+    ! grep -qF "$(cat "$root/var/lib/dropcron/token")" "$work/journal" || fail "the first token is in the journal"
 
     echo "  a run may end before the service does"
     as_booted psql -qXAtc "select dropcron_report.run_now('hold')" "$(as_booted dropcron database-url)"

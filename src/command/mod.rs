@@ -73,6 +73,7 @@ use crate::config::{Config, Environment};
 use crate::database::cluster::ClusterError;
 use crate::database::cluster::ServeLockError;
 use crate::database::{MigrationError, PoolError};
+use crate::executor::withhold_capabilities;
 use crate::telemetry;
 
 /// How a command ends.
@@ -150,6 +151,12 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     hide_from_scripts();
+    if let Err(error) = withhold_capabilities() {
+        telemetry::report_fatal(&format!(
+            "the ambient capabilities cannot be kept from other programs: {error}"
+        ));
+        return Exit::Failed.into();
+    }
     match run_command_line(Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {

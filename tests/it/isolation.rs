@@ -234,12 +234,12 @@ fn what_keeps_scripts_from_running_as_another_user_is_said_at_the_start() {
         (output.status.code(), crate::support::text_of(&output))
     };
     let (code, text) = start(&[("DROPCRON_RUN_AS", "no-such-user-here")]);
-    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(code, Some(5), "{text}");
     assert!(text.contains("there is no such user"), "{text}");
     // A scripts directory that the user cannot enter.
     std::fs::set_permissions(&world.scripts, std::fs::Permissions::from_mode(0o700)).unwrap();
     let (code, text) = start(&[("DROPCRON_RUN_AS", NOBODY), ("DROPCRON_PYTHON", PYTHON)]);
-    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(code, Some(5), "{text}");
     assert!(
         text.contains("the working directory") && text.contains("must be able to reach"),
         "{text}"

@@ -128,11 +128,24 @@ impl Database {
         })
     }
 
+    /// Whether what this process says crosses a network without encryption; a pooler's way to the server is its own business.
+    pub async fn is_in_the_clear(&self) -> Result<bool, PoolError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.connector.way()).await {
+            Ok(Ok(way)) => Ok(way.leaves_machine && !way.is_encrypted),
+            Ok(Err(error)) => Err(PoolError::Refused {
+                message: error.to_string(),
+            }),
+            Err(_) => Err(PoolError::TimedOut {
+                url: self.url().to_string(),
+            }),
+        }
+    }
+
     async fn bare_session(&self) -> Result<tokio_postgres::Client, PoolError> {
-        let (client, connection) = self.connector.connect().await.map_err(|error| PoolError::Refused {
+        let (client, driver) = self.connector.connect().await.map_err(|error| PoolError::Refused {
             message: error.to_string(),
         })?;
-        tokio::spawn(connection);
+        tokio::spawn(driver);
         Ok(client)
     }
 

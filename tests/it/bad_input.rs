@@ -275,7 +275,7 @@ fn a_python_that_is_too_old_is_named() {
 fn a_data_directory_that_cannot_be_written_is_named() {
     let world = World::new();
     // Nobody can make anything there, root included.
-    for (verb, wanted) in [("serve", 2), ("tasks", 4)] {
+    for (verb, wanted) in [("serve", 5), ("tasks", 4)] {
         let mut command = world.command_without_database(&[verb]);
         let output = command.env("DROPCRON_DATA_DIR", "/proc/dropcron").output().unwrap();
         let text = text_of(&output);

@@ -368,6 +368,8 @@ fn a_database_that_hung_is_one_that_was_away() {
     world.script("first.py", "def run(): pass");
     world.wait_for("select count(*) = 1 from task");
     let stopped = Stopped::server(&world);
+    // A pass of the syncer begins, and waits.
+    world.script("hint.txt", "");
     // What waits for an answer does not wait for ever, so no part of the service seems to hang.
     serve.wait_for_log("the database did not answer within 30s");
     drop(stopped);

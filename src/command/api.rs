@@ -101,7 +101,7 @@ pub(super) async fn start(
     prepare_tokens(&context.config, &context.database, address).await?;
     let api = Api::new(
         context.database.apart(CONNECTIONS),
-        given(context, interpreter, builder, address.port()),
+        given(context, interpreter, builder),
     );
     tracing::info!("the API and the page are at http://{}/", reachable(address));
     Ok(tokio::spawn(api::serve(listener, api, stop)))
@@ -197,7 +197,7 @@ pub(super) fn read_token_file(path: &Path) -> anyhow::Result<String> {
     Ok(token.to_owned())
 }
 
-fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Builder>, port: u16) -> Given {
+fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Builder>) -> Given {
     let config = context.config.clone();
     let (node, wake) = (context.node.clone(), context.wake.clone());
     let list_root = config.scripts_directory.clone();
@@ -214,7 +214,7 @@ fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Build
         scripts_directory: config.scripts_directory.clone(),
         timezone: config.timezone.clone(),
         hosts: config.hosts.clone(),
-        port,
+        base_path: context.config.base_path.clone(),
     }
 }
 

@@ -41,6 +41,7 @@ main() {
     step "survives the death of Postgres" survive
     step "comes back from a backup" restore
     step "runs on two nodes behind a pooler, and on one of them" share
+    step "takes a new password for the database" change_password
     step "goes down" go_down
     echo "$passed passed, 0 failed"
 }
@@ -176,6 +177,17 @@ share() {
     compose_two stop dropcron
     ticks_go_on
     expect 1 "select count(*) from dropcron.node where state = 'live' and lease_until > clock_timestamp()"
+}
+
+# As docs/operating.md says.
+change_password() {
+    local new=5ecret-of-the-test
+    compose exec -T postgres psql -qU dropcron -c "alter role dropcron password '$new'"
+    compose_two run --rm --no-deps -T --entrypoint sh init -c 'cat > /secrets/postgres/password' <<<"$new"
+    compose_two up -d --no-build --force-recreate
+    wait_for "both nodes are alive" holds "select count(*) = 2 from dropcron.node where state = 'live' and lease_until > clock_timestamp()"
+    compose_two exec -T dropcron cut -d: -f5 /run/secrets/pgpass | grep -qx "$new"
+    ticks_go_on
 }
 
 go_down() {

@@ -102,6 +102,7 @@ RUN groupadd --system --gid 10001 dropcron \
     && groupadd --system --gid 10002 runner \
     && useradd --system --uid 10002 --gid runner --home-dir /home/runner --create-home --shell /usr/sbin/nologin runner \
     && install -d -m 755 /scripts \
+    && install -d -o dropcron -g dropcron -m 700 /secrets \
     && install -d -o dropcron -g dropcron -m 711 /data
 COPY --from=parts /parts /
 ENV DROPCRON_SCRIPTS_DIR=/scripts \

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The init service of the compose files: makes the database's password and the first token, once.
+"""The init service of the compose files: makes the database's password and the first token.
 
 All go into volumes: `/secrets/postgres` for the database (root alone), `/secrets/dropcron` for
 dropcron (its own user alone, which scripts do not run as), and `/secrets/pgbouncer` where it is
-mounted. What is there stays as it is.
+mounted. The password and the token are made once. What others read the password from is written
+again where it says something else, so that changing it is a matter of one file.
 """
 
 import os
@@ -20,29 +21,44 @@ ROOT = (0, 0)
 
 def main():
     os.umask(0o077)
-    password = keep(Path("/secrets/postgres/password"), ROOT, lambda: secrets.token_urlsafe(32))
+    own, others = Path("/secrets/postgres"), Path("/secrets/dropcron")
+    for directory in (own, others):
+        if not directory.is_dir():
+            sys.exit(f"error: `{directory}` is not there; mount a volume, as docker-compose.yml does")
+    if not (own / "password").exists() and (others / "pgpass").exists():
+        sys.exit(
+            f"error: `{own}/password` is gone, and the database has it still; put it there again"
+            f" (it is the last field of `{others}/pgpass`), or remove that file too for a new database"
+        )
+    password = keep(own / "password", ROOT, lambda: secrets.token_urlsafe(32)).strip()
     # The form of libpq: any host, any port, any database.
-    keep(Path("/secrets/dropcron/pgpass"), DROPCRON, lambda: f"*:*:*:{ROLE}:{password}\n")
-    keep(Path("/secrets/dropcron/token"), DROPCRON, lambda: secrets.token_urlsafe(32) + "\n")
+    write(others / "pgpass", DROPCRON, f"*:*:*:{ROLE}:{password}\n")
+    keep(others / "token", DROPCRON, lambda: secrets.token_urlsafe(32) + "\n")
     pgbouncer = Path("/secrets/pgbouncer")
     if pgbouncer.is_dir():
-        keep(pgbouncer / "userlist.txt", PGBOUNCER, lambda: f'"{ROLE}" "{password}"\n')
+        write(pgbouncer / "userlist.txt", PGBOUNCER, f'"{ROLE}" "{password}"\n')
 
 
 def keep(path, owner, make):
-    """Makes a file whole or not at all, if it is not there; what it says."""
-    if not path.parent.is_dir():
-        sys.exit(f"error: `{path.parent}` is not there; mount a volume, as docker-compose.yml does")
+    """What a file says; it is made if it is not there."""
     if not path.exists():
-        beside = path.with_suffix(".new")
-        beside.write_text(make())
-        beside.chmod(0o400)
-        os.chown(beside, *owner)
-        os.chown(path.parent, *owner)
-        path.parent.chmod(0o700)
-        beside.rename(path)
-        print(f"made {path}")
+        write(path, owner, make())
     return path.read_text()
+
+
+def write(path, owner, text):
+    """Makes a file say something: whole or not at all, and only if it does not yet."""
+    if path.exists() and path.read_text() == text:
+        return
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    beside.write_text(text)
+    beside.chmod(0o400)
+    os.chown(beside, *owner)
+    os.chown(path.parent, *owner)
+    path.parent.chmod(0o700)
+    beside.rename(path)
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ LARGEST_VALUE_BYTES = 64 << 20
 LARGEST_MESSAGE_BYTES = 8 << 10
 LARGEST_TRACEBACK_BYTES = 64 << 10
 LARGEST_INTEGER_BITS = 4096
+# A script of one megabyte that is all numbers takes a third of it.
+INSPECT_BYTES = 1 << 30
 MOST_ITEMS = 1000000
 MOST_WARNINGS = 20
 DEEPEST = 64
@@ -1258,6 +1260,7 @@ def inspect_lines():
     import json
     import warnings
 
+    limit_memory(INSPECT_BYTES)
     warnings.simplefilter("ignore")
     for line in sys.stdin.buffer:
         if not line.strip():
@@ -1272,6 +1275,19 @@ def inspect_lines():
         answer = {"path": path, **found, "python": python_version()}
         sys.stdout.buffer.write(encode_record(answer).encode("ascii") + b"\n")
         sys.stdout.buffer.flush()
+
+
+def limit_memory(size):
+    """Of this process, where the system knows such a limit."""
+    try:
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        if most != resource.RLIM_INFINITY:
+            size = min(size, most)
+        resource.setrlimit(resource.RLIMIT_AS, (size, most))
+    except (ImportError, ValueError, OSError):
+        pass
 
 
 def inspect_file(path, code_path, source=None):
@@ -1300,7 +1316,7 @@ def problem_of(error):
         message = f"{type_name(error)}: {error.msg}"
         return {"line": error.lineno, "column": error.offset, "message": clip(message, 1000)}
     if isinstance(error, (RecursionError, MemoryError)):
-        message = "the code is nested too deep for the parser"
+        message = "the code is too large, or nested too deep, for the parser"
     else:
         message = f"{type_name(error)}: {error_message(error)}"
     return {"line": None, "column": None, "message": clip(message, 1000)}

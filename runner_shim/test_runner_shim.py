@@ -963,6 +963,24 @@ class Inspecting(ShimCase):
         self.assertIsNone(answer["problem"])
         self.assertEqual(answer["run"]["parameters"][0]["name"], "ä")
 
+    def test_memory_is_bounded(self):
+        code = "import sys, runner_shim; runner_shim.INSPECT_BYTES = 150 << 20; runner_shim.inspect_lines()"
+        large = self.write("large.py", "x = [" + "0," * 1000000 + "]\n")
+        small = self.write("small.py", "def run(): pass\n")
+        lines = [json.dumps({"path": str(path)}) for path in (large, small)]
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input="\n".join(lines).encode(),
+            capture_output=True,
+            cwd=SHIM.parent,
+            timeout=HANGS,
+            check=True,
+        )
+        refused, read = (json.loads(line) for line in done.stdout.splitlines())
+        self.assertIn("too large", refused["problem"]["message"])
+        self.assertIsNone(read["problem"])
+        self.assertEqual(read["run"]["line"], 1)
+
     def test_plain(self):
         text = '"""What\n  it does."""\nasync def run(a, b=1, *c, d, e=2, **f): pass\nprint("no")\n'
         code = self.write("c0de", text)

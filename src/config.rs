@@ -163,6 +163,11 @@ pub const VARIABLES: &[Variable] = &[
         "Names under which the API may be called besides `localhost` and addresses, separated by commas",
     ),
     variable(
+        "DROPCRON_BASE_PATH",
+        "none",
+        "Path below which a proxy serves the page and the API, such as `/tools/cron`, where the proxy passes it on",
+    ),
+    variable(
         "DROPCRON_TOKEN_FILE",
         "none",
         "File with a token of at least 32 characters that `serve` puts in force with the role `admin`, for containers",
@@ -290,6 +295,8 @@ pub struct Config {
     pub listen: Option<Listen>,
     /// Names under which the API may be called, in small letters.
     pub hosts: Vec<String>,
+    /// The path below which a proxy serves the API, without a `/` at its end; empty: none.
+    pub base_path: String,
     /// A file with a token that is to be in force.
     pub token_file: Option<PathBuf>,
     /// The URL of a service elsewhere that commands talk to.
@@ -408,6 +415,7 @@ impl Config {
                 .iter()
                 .map(|name| name.trim_end_matches('.').to_lowercase())
                 .collect(),
+            base_path: base_path(&environment)?,
             token_file: environment
                 .get("DROPCRON_TOKEN_FILE")
                 .map(|path| absolute(Path::new(path))),
@@ -441,6 +449,24 @@ fn control_groups(environment: &Environment) -> ControlGroupPlace {
         Some(word) if word == "none" => ControlGroupPlace::Nowhere,
         Some(path) => ControlGroupPlace::Directory(absolute(Path::new(path))),
     }
+}
+
+fn base_path(environment: &Environment) -> Result<String, ConfigError> {
+    const NAME: &str = "DROPCRON_BASE_PATH";
+    let Some(value) = environment.text(NAME)? else {
+        return Ok(String::new());
+    };
+    let path = value.trim_end_matches('/');
+    let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "-._~/".contains(letter);
+    if !value.starts_with('/') || path.contains("//") || !path.chars().all(is_of_path) {
+        return Err(ConfigError {
+            name: NAME,
+            problem: "it must be a path such as `/tools/cron`, of letters, digits, `-`, `.`, `_`, `~` and `/`"
+                .to_owned(),
+            value,
+        });
+    }
+    Ok(path.to_owned())
 }
 
 fn listen(environment: &Environment) -> Result<Option<Listen>, ConfigError> {

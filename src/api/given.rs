@@ -100,6 +100,6 @@ pub struct Given {
     pub timezone: String,
     /// Names under which the service may be called, besides `localhost` and addresses.
     pub hosts: Vec<String>,
-    /// The port that it listens on: cookies know no ports, so their names do.
-    pub port: u16,
+    /// The path below which a proxy serves it and that the proxy passes on, such as `/tools/cron`; empty: none.
+    pub base_path: String,
 }

@@ -1,14 +1,14 @@
 //! Who asks: by a token in `Authorization`, or by the cookie of a session.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::client::Client;
 use super::problem::Problem;
 use super::{Api, Role, secret};
 use crate::store::tokens::{self, Holder};
@@ -52,10 +52,7 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
     if !request.uri().path().starts_with("/api") && !is_closed(request.uri().path()) {
         return next.run(request).await;
     }
-    let address = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(address)| address.ip().to_canonical().to_string());
+    let address = Client::of(request.extensions(), request.headers()).map(|client| client.to_string());
     let found = match find(&api, request.headers()).await {
         Ok(found) => found,
         Err(problem) => return problem.into_response(),
@@ -87,7 +84,7 @@ async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<Holder>, Problem>
         let holder = tokens::holder_of_token(&mut connection, &secret::hash(token)).await?;
         return Ok(holder);
     }
-    let Some(value) = super::session::cookie(headers, api.given.port) else {
+    let Some(value) = super::session::cookie(headers) else {
         return Ok(None);
     };
     let mut connection = api.database.connection().await?;

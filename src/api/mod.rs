@@ -1,61 +1,41 @@
 //! The REST API, the events and the page: what people and programs see of dropcron over HTTP.
 //!
-//! A request passes, in this order: the limits of its connection (`server`), the names that the service answers to and the
-//! origin of changes (`origin`), who asks (`identity`), what that role may do (`router`), and its handler. It knows the
-//! store and pure code; what it needs of the loops is given to it (`given`).
-
-mod problem;
-
-mod given;
-
-mod role;
-
-pub mod secret;
-
-mod extract;
-
-mod identity;
-
-mod origin;
-
-mod change;
-
-mod runs;
-
-mod tasks;
-
-mod instants;
-
-mod versions;
-
-mod overview;
-
-mod output;
-mod watch;
-
-mod directory;
-mod scripts;
-
-mod series;
-
-mod schedule;
-
-mod nodes;
-
-mod environments;
+//! A request passes, in this order: the limits of its connection (`server`), the path of a proxy (`base_path`), the names that the
+//! service answers to and the origin of changes (`origin`), who asks (`identity`), what that role may do (`router`), and its
+//! handler. It knows the store and pure code; what it needs of the loops is given to it (`given`).
 
 mod audit;
-mod session;
-mod tokens;
-
+mod base_path;
+mod change;
+mod client;
+mod directory;
+mod environments;
+mod extract;
+mod given;
 mod health;
+mod identity;
+mod instants;
 mod metrics;
-
+mod nodes;
+mod origin;
+mod output;
+mod overview;
 mod page;
-
+mod problem;
+mod role;
 mod router;
-
+mod runs;
+mod schedule;
+mod scripts;
+pub mod secret;
+mod series;
 mod server;
+mod session;
+mod tasks;
+mod tokens;
+mod versions;
+mod watch;
+mod work;
 
 use std::sync::Arc;
 
@@ -69,7 +49,7 @@ pub use output::{Chunk as OutputChunk, OutputPage};
 pub use problem::{Problem, ScriptProblem};
 pub use role::Role;
 pub use router::document;
-pub use runs::{Cancelled, Run, RunPage, Started};
+pub use runs::{Cancelled, Run, RunPage, StartRun, Started};
 pub use series::{Point, PointList, Settled, StaleSeries};
 pub use server::serve;
 pub use tasks::{Changed, Task, TaskPage};
@@ -83,7 +63,9 @@ pub struct Api {
     watches: watch::Watches,
     logins: session::Logins,
     /// One change of a file at a time.
-    writing: tokio::sync::Mutex<()>,
+    writing: Arc<tokio::sync::Mutex<()>>,
+    /// One piece of work that costs at a time.
+    working: Arc<tokio::sync::Semaphore>,
     /// Streams end when the service does.
     stopping: CancellationToken,
 }
@@ -94,7 +76,8 @@ impl Api {
         Arc::new(Api {
             watches: watch::Watches::new(database.clone()),
             logins: session::Logins::default(),
-            writing: tokio::sync::Mutex::new(()),
+            writing: Arc::default(),
+            working: Arc::new(tokio::sync::Semaphore::new(1)),
             stopping: CancellationToken::new(),
             database,
             given,

@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::Api;
 use super::router::router;
+use super::{Api, base_path};
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 1024;
@@ -53,7 +53,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
                 continue;
             }
         };
-        let connection = graceful.watch(connection(stream, address, router.clone()));
+        let connection = graceful.watch(connection(stream, address, api.clone(), router.clone()));
         tokio::spawn(async move {
             // A client that goes away, or says no HTTP, is no business of ours.
             if let Err(error) = connection.await {
@@ -72,6 +72,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
 fn connection(
     stream: TcpStream,
     address: SocketAddr,
+    api: Arc<Api>,
     router: axum::Router,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
     // Small answers are sent at once.
@@ -79,7 +80,14 @@ fn connection(
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(ConnectInfo(address));
-        router.clone().oneshot(request)
+        let taken = base_path::take(&api.given.base_path, request);
+        let router = router.clone();
+        async move {
+            match taken {
+                Ok(request) => router.oneshot(request).await,
+                Err(elsewhere) => Ok(elsewhere),
+            }
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,20 +1,21 @@
 //! Logging in: a token becomes the cookie of a session, which scripts in a page cannot read and other sites cannot send.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::client::Client;
 use super::extract::Body;
 use super::identity::Identity;
 use super::problem::Problem;
-use super::{App, Role, change, secret};
+use super::{App, Role, change, origin, secret};
 use crate::store::tokens;
 
 /// The one path below `/api` that is open: it is the way in.
@@ -27,12 +28,43 @@ const LASTS: Duration = Duration::from_secs(30 * 24 * 3600);
 const TRIES: f64 = 10.0;
 const ONE_MORE_AFTER: Duration = Duration::from_secs(6);
 
-/// Addresses that are remembered: more at once are no people.
+/// Sources that are remembered: more at once are no people.
 const ADDRESSES: usize = 10_000;
 
-/// Wrong tokens of late, by address.
+/// A proxy speaks for many: so many times more are allowed from all that are behind it.
+const BEHIND_ONE: f64 = 20.0;
+
+/// Wrong tokens of late, by where they came from.
 #[derive(Default)]
-pub struct Logins(Mutex<HashMap<IpAddr, Bucket>>);
+pub struct Logins(Mutex<HashMap<Source, Bucket>>);
+
+/// Those who wait together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    /// An address, and whom it speaks for: nobody behind a proxy shuts out the others.
+    Client(IpAddr, Option<IpAddr>),
+    /// An address that speaks for others: whoever makes them up gets no further.
+    Proxy(IpAddr),
+}
+
+impl Source {
+    /// All that a client counts for.
+    fn all_of(client: Client) -> impl Iterator<Item = Source> {
+        let peer = neighbourhood(client.peer);
+        let proxy = client.behind.map(|_| Source::Proxy(peer));
+        [Source::Client(peer, client.behind.map(neighbourhood))]
+            .into_iter()
+            .chain(proxy)
+    }
+
+    /// How much more it may than a client.
+    fn factor(self) -> f64 {
+        match self {
+            Source::Client(..) => 1.0,
+            Source::Proxy(_) => BEHIND_ONE,
+        }
+    }
+}
 
 struct Bucket {
     left: f64,
@@ -40,16 +72,16 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn refill(&mut self, now: Instant) {
+    fn refill(&mut self, source: Source, now: Instant) {
         let more = now.duration_since(self.at).as_secs_f64() / ONE_MORE_AFTER.as_secs_f64();
-        self.left = (self.left + more).min(TRIES);
+        self.left = (self.left + more * source.factor()).min(TRIES * source.factor());
         self.at = now;
     }
 }
 
 /// The addresses of one household or data centre count as one: IPv6 gives everybody more of them than can be counted.
 fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+    match address {
         IpAddr::V6(address) => {
             let mut segments = address.segments();
             segments[4..].fill(0);
@@ -60,42 +92,52 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
 }
 
 impl Logins {
-    /// How long an address has to wait before its next try; none: not at all.
-    fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    /// How long a client has to wait before its next try; none: not at all.
+    fn wait(&self, client: Client, now: Instant) -> Option<Duration> {
         let mut buckets = self.0.lock().expect("no holder of this lock can panic");
-        let bucket = buckets.get_mut(&neighbourhood(address))?;
-        bucket.refill(now);
-        (bucket.left < 1.0).then(|| ONE_MORE_AFTER.mul_f64(1.0 - bucket.left))
+        let waits = Source::all_of(client).filter_map(|source| {
+            let bucket = buckets.get_mut(&source)?;
+            bucket.refill(source, now);
+            (bucket.left < 1.0).then(|| ONE_MORE_AFTER.mul_f64((1.0 - bucket.left) / source.factor()))
+        });
+        waits.max()
     }
 
     /// A token was wrong.
-    fn note_wrong(&self, address: IpAddr, now: Instant) {
+    fn note_wrong(&self, client: Client, now: Instant) {
         let mut buckets = self.0.lock().expect("no holder of this lock can panic");
         if buckets.len() >= ADDRESSES {
-            buckets.retain(|_, bucket| {
-                bucket.refill(now);
-                bucket.left < TRIES
+            buckets.retain(|source, bucket| {
+                bucket.refill(*source, now);
+                bucket.left < TRIES * source.factor()
             });
         }
-        if buckets.len() >= ADDRESSES {
-            return;
+        for source in Source::all_of(client) {
+            if buckets.len() >= ADDRESSES && !buckets.contains_key(&source) {
+                continue;
+            }
+            let fresh = Bucket {
+                left: TRIES * source.factor(),
+                at: now,
+            };
+            let bucket = buckets.entry(source).or_insert(fresh);
+            bucket.refill(source, now);
+            bucket.left -= 1.0;
         }
-        let bucket = buckets
-            .entry(neighbourhood(address))
-            .or_insert(Bucket { left: TRIES, at: now });
-        bucket.refill(now);
-        bucket.left -= 1.0;
     }
 }
 
-/// The cookie of a port: browsers send the cookies of a host to all of its ports.
-fn cookie_name(port: u16) -> String {
-    format!("dropcron_session_{port}")
+/// The cookie of the port that the browser talks to, which may be a proxy's: browsers send the cookies of a host to all of its ports.
+fn cookie_name(headers: &HeaderMap) -> String {
+    match origin::port_of(headers) {
+        Some(port) => format!("dropcron_session_{port}"),
+        None => "dropcron_session".to_owned(),
+    }
 }
 
 /// The value of the session's cookie, if a browser sent one.
-pub fn cookie(headers: &HeaderMap, port: u16) -> Option<String> {
-    let name = cookie_name(port);
+pub fn cookie(headers: &HeaderMap) -> Option<String> {
+    let name = cookie_name(headers);
     let pairs = headers
         .get_all(header::COOKIE)
         .iter()
@@ -127,11 +169,11 @@ pub struct Session {
 #[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = LogIn, responses((status = 200, body = Session), super::router::Refusals))]
 pub async fn log_in(
     State(api): App,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    client: Client,
     headers: HeaderMap,
     Body(wanted): Body<LogIn>,
 ) -> Result<Response, Problem> {
-    if let Some(wait) = api.logins.wait(address.ip(), Instant::now()) {
+    if let Some(wait) = api.logins.wait(client, Instant::now()) {
         let seconds = wait.as_secs() + 1;
         return Err(Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -147,7 +189,7 @@ pub async fn log_in(
     };
     let known = holder.and_then(|holder| Role::of_word(&holder.role).map(|role| (holder, role)));
     let Some((holder, role)) = known else {
-        api.logins.note_wrong(address.ip(), Instant::now());
+        api.logins.note_wrong(client, Instant::now());
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "this token opens nothing here: it is mistyped, or was revoked; `dropcron token create NAME` makes another",
@@ -159,12 +201,12 @@ pub async fn log_in(
         token_id: holder.token_id,
         name: holder.name.clone(),
         role,
-        address: Some(address.ip().to_canonical().to_string()),
+        address: Some(client.to_string()),
     };
     change::record(&mut connection, &who, "session.begin", &holder.name, None, None).await?;
     // A proxy that ends TLS says so; whoever claims it without one only shuts himself out.
     let is_secure = headers.get("x-forwarded-proto").is_some_and(|value| value == "https");
-    let cookie = set_cookie(api.given.port, &value, LASTS, is_secure);
+    let cookie = set_cookie(&headers, &value, LASTS, is_secure);
     let session = Session {
         name: holder.name,
         role,
@@ -172,11 +214,11 @@ pub async fn log_in(
     Ok(([(header::SET_COOKIE, cookie)], axum::Json(session)).into_response())
 }
 
-fn set_cookie(port: u16, value: &str, lasts: Duration, is_secure: bool) -> String {
+fn set_cookie(headers: &HeaderMap, value: &str, lasts: Duration, is_secure: bool) -> String {
     let secure = if is_secure { "; Secure" } else { "" };
     format!(
         "{}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
-        cookie_name(port),
+        cookie_name(headers),
         lasts.as_secs()
     )
 }
@@ -193,11 +235,11 @@ pub async fn read_session(who: Identity) -> axum::Json<Session> {
 /// Log out.
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204), super::router::Refusals))]
 pub async fn log_out(State(api): App, headers: HeaderMap) -> Result<Response, Problem> {
-    if let Some(value) = cookie(&headers, api.given.port) {
+    if let Some(value) = cookie(&headers) {
         let mut connection = api.database.connection().await?;
         tokens::end_session(&mut connection, &secret::hash(&value)).await?;
     }
-    let cookie = set_cookie(api.given.port, "", Duration::ZERO, false);
+    let cookie = set_cookie(&headers, "", Duration::ZERO, false);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
@@ -205,10 +247,17 @@ pub async fn log_out(State(api): App, headers: HeaderMap) -> Result<Response, Pr
 mod tests {
     use super::*;
 
+    fn client(peer: &str, behind: Option<&str>) -> Client {
+        Client {
+            peer: peer.parse().unwrap(),
+            behind: behind.map(|address| address.parse().unwrap()),
+        }
+    }
+
     #[test]
     fn wrong_tokens_make_their_address_wait_and_no_other() {
         let (logins, now) = (Logins::default(), Instant::now());
-        let (one, other): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let (one, other) = (client("10.0.0.1", None), client("10.0.0.2", None));
         for _ in 0..10 {
             assert_eq!(logins.wait(one, now), None);
             logins.note_wrong(one, now);
@@ -222,23 +271,50 @@ mod tests {
     fn addresses_of_one_network_wait_together() {
         let (logins, now) = (Logins::default(), Instant::now());
         for host in 1..=10_u16 {
-            logins.note_wrong(format!("2001:db8::{host:x}").parse().unwrap(), now);
+            logins.note_wrong(client(&format!("2001:db8::{host:x}"), None), now);
         }
-        assert!(logins.wait("2001:db8::ffff".parse().unwrap(), now).is_some());
-        assert_eq!(logins.wait("2001:db8:1::1".parse().unwrap(), now), None);
+        assert!(logins.wait(client("2001:db8::ffff", None), now).is_some());
+        assert_eq!(logins.wait(client("2001:db8:1::1", None), now), None);
+    }
+
+    #[test]
+    fn behind_a_proxy_nobody_shuts_out_the_others_and_nobody_gets_by_with_made_up_addresses() {
+        let (logins, now) = (Logins::default(), Instant::now());
+        let (one, other) = ("203.0.113.9", "203.0.113.10");
+        for _ in 0..10 {
+            logins.note_wrong(client("127.0.0.1", Some(one)), now);
+        }
+        assert!(logins.wait(client("127.0.0.1", Some(one)), now).is_some());
+        assert_eq!(logins.wait(client("127.0.0.1", Some(other)), now), None);
+        for number in 0..190 {
+            logins.note_wrong(client("127.0.0.1", Some(&format!("10.0.{number}.1"))), now);
+        }
+        assert!(logins.wait(client("127.0.0.1", Some(other)), now).is_some());
     }
 
     #[test]
     fn the_cookie_is_that_of_the_port() {
-        let read = |text: &'static str| {
-            let headers = [(header::COOKIE, HeaderValue::from_static(text))].into_iter().collect();
-            cookie(&headers, 8642)
+        let headers = |cookie: &'static str, host: &'static str| -> HeaderMap {
+            let pairs = [
+                (header::COOKIE, HeaderValue::from_static(cookie)),
+                (header::HOST, HeaderValue::from_static(host)),
+            ];
+            pairs.into_iter().collect()
         };
-        assert_eq!(read("a=b; dropcron_session_8642=x; c=d").as_deref(), Some("x"));
-        assert_eq!(read("dropcron_session_1=x"), None);
-        assert_eq!(read("dropcron_session_8642="), None);
-        let set = set_cookie(8642, "x", LASTS, true);
-        for part in ["HttpOnly", "SameSite=Strict", "Secure", "Path=/"] {
+        let read = |text, host| cookie(&headers(text, host));
+        let both = "a=b; dropcron_session_8642=x; dropcron_session=y";
+        assert_eq!(read(both, "127.0.0.1:8642").as_deref(), Some("x"));
+        assert_eq!(read(both, "cron.example.org").as_deref(), Some("y"));
+        assert_eq!(read(both, "[::1]:8643"), None);
+        assert_eq!(read("dropcron_session_8642=", "[::1]:8642"), None);
+        let set = set_cookie(&headers("", "[::1]:8642"), "x", LASTS, true);
+        for part in [
+            "dropcron_session_8642=x",
+            "HttpOnly",
+            "SameSite=Strict",
+            "Secure",
+            "Path=/",
+        ] {
             assert!(set.contains(part), "{set}");
         }
     }

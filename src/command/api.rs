@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use crate::executor::{InspectRequest, Inspection, Interpreter};
 use crate::script::{ContentHash, ScriptKind, TaskName};
 use crate::service::builder::Builder;
 use crate::service::node::Node;
+use crate::service::run_directory::RunDirectory;
 use crate::service::scan::{self, Assessment, Content, FileProblem, Found};
 use crate::service::syncer::registration;
 use crate::service::worker::Context;
@@ -101,7 +102,7 @@ pub(super) async fn start(
     prepare_tokens(&context.config, &context.database, address).await?;
     let api = Api::new(
         context.database.apart(CONNECTIONS),
-        given(context, interpreter, builder, address.port()),
+        given(context, interpreter, builder),
     );
     tracing::info!("the API and the page are at http://{}/", reachable(address));
     Ok(tokio::spawn(api::serve(listener, api, stop)))
@@ -197,7 +198,7 @@ pub(super) fn read_token_file(path: &Path) -> anyhow::Result<String> {
     Ok(token.to_owned())
 }
 
-fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Builder>, port: u16) -> Given {
+fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Builder>) -> Given {
     let config = context.config.clone();
     let (node, wake) = (context.node.clone(), context.wake.clone());
     let list_root = config.scripts_directory.clone();
@@ -214,7 +215,7 @@ fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Build
         scripts_directory: config.scripts_directory.clone(),
         timezone: config.timezone.clone(),
         hosts: config.hosts.clone(),
-        port,
+        base_path: context.config.base_path.clone(),
     }
 }
 
@@ -261,10 +262,11 @@ impl Drafts {
         let Some(interpreter) = &self.interpreter else {
             return Err("no interpreter was found at the start; the log says why".to_owned());
         };
-        let directory = Directory::make(&self.context.config.data_directory).map_err(|error| error.to_string())?;
+        let directory =
+            RunDirectory::make_for_drafts(&self.context.config.data_directory).map_err(|error| error.to_string())?;
         let mut requests = Vec::with_capacity(drafts.len());
         for (number, draft) in drafts.iter().enumerate() {
-            let code = directory.0.join(format!("{number}.py"));
+            let code = directory.path().join(format!("{number}.py"));
             std::fs::write(&code, &draft.content).map_err(|error| error.to_string())?;
             requests.push(InspectRequest {
                 path: draft.path.clone(),
@@ -364,23 +366,5 @@ fn script_problem(problem: FileProblem) -> ScriptProblem {
         line: problem.place.map(|(line, _)| line),
         column: problem.place.map(|(_, column)| column),
         message: problem.message,
-    }
-}
-
-/// A private directory for drafts, gone when it is not needed any more.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn make(data_directory: &Path) -> std::io::Result<Directory> {
-        let name = format!("draft-{}", uuid::Uuid::now_v7());
-        let path = data_directory.join(name);
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&path)?;
-        Ok(Directory(path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

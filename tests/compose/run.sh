@@ -21,8 +21,11 @@ export NODE_IMAGE=dropcron-test/node RUST_IMAGE=dropcron-test/rust RUNTIME_IMAGE
 export POSTGRES_IMAGE=dropcron-test/postgres
 export DROPCRON_IMAGE=dropcron-test/dropcron:one PGBOUNCER_IMAGE=dropcron-test/pgbouncer
 export SCRIPTS=$work/scripts
-export DROPCRON_PORT=${DROPCRON_TEST_PORT:-18642}
-export DROPCRON_PORT_2=$((DROPCRON_PORT + 1))
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+DROPCRON_PORT=$(free_port) DROPCRON_PORT_2=$(free_port)
+export DROPCRON_PORT DROPCRON_PORT_2
 
 main() {
     ensure_engine
@@ -41,6 +44,7 @@ main() {
     step "survives the death of Postgres" survive
     step "comes back from a backup" restore
     step "runs on two nodes behind a pooler, and on one of them" share
+    step "takes a new password for the database" change_password
     step "goes down" go_down
     echo "$passed passed, 0 failed"
 }
@@ -176,6 +180,17 @@ share() {
     compose_two stop dropcron
     ticks_go_on
     expect 1 "select count(*) from dropcron.node where state = 'live' and lease_until > clock_timestamp()"
+}
+
+# As docs/operating.md says.
+change_password() {
+    local new=5ecret-of-the-test
+    compose exec -T postgres psql -qU dropcron -c "alter role dropcron password '$new'"
+    compose_two run --rm --no-deps -T --entrypoint sh init -c 'cat > /secrets/postgres/password' <<<"$new"
+    compose_two up -d --no-build --force-recreate
+    wait_for "both nodes are alive" holds "select count(*) = 2 from dropcron.node where state = 'live' and lease_until > clock_timestamp()"
+    compose_two exec -T dropcron cut -d: -f5 /run/secrets/pgpass | grep -qx "$new"
+    ticks_go_on
 }
 
 go_down() {

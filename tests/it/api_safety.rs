@@ -419,3 +419,38 @@ fn tokens_are_made_listed_and_revoked_on_the_command_line() {
         "token.create ci, token.revoke ci, token.create ci"
     );
 }
+
+#[test]
+fn below_the_path_of_a_proxy_names_with_a_slash_are_found() {
+    let world = World::new();
+    world.script("prices/btc.py", "def run():\n    return 1");
+    let (_serve, admin) = world.serve_api_with(&[("DROPCRON_BASE_PATH", "/tools/cron/")]);
+    world.wait_for("select count(*) = 1 from task where name = 'prices/btc'");
+    for path in ["/tools/cron/api/v1/tasks/prices%2Fbtc", "/api/v1/tasks/prices%2Fbtc"] {
+        assert!(admin.get(path).must_be(200).body.contains("\"prices/btc\""));
+    }
+    assert_eq!(admin.with_token(None).get("/tools/cron/api/v1/tasks").status, 401);
+    // The page's relative addresses need the `/`.
+    let answer = admin.get("/tools/cron").must_be(308);
+    assert_eq!(answer.header("location"), Some("/tools/cron/"));
+}
+
+#[test]
+fn behind_a_proxy_nobody_keeps_the_others_from_logging_in() {
+    let world = World::new();
+    let (_serve, admin) = world.serve_api();
+    let log_in = |token: &str, from: &str| {
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from)];
+        let body = json!({ "token": token }).to_string();
+        admin.with_token(None).send("POST", "/api/v1/session", &headers, &body)
+    };
+    let tries: Vec<u16> = (0..30).map(|_| log_in("wrong", "203.0.113.9").status).collect();
+    assert!(tries.ends_with(&[429]), "{tries:?}");
+    let token = admin.token.as_deref().unwrap();
+    log_in(token, "203.0.113.9").must_be(429);
+    log_in(token, "203.0.113.10").must_be(200);
+    assert_eq!(
+        world.value("select address from audit where action = 'session.begin'"),
+        "203.0.113.10 via 127.0.0.1"
+    );
+}

@@ -49,6 +49,8 @@ fn a_bad_value_of_a_variable_ends_with_2_and_names_it() {
         ("DROPCRON_LISTEN", "8642"),
         ("DROPCRON_LISTEN", "cron.example.org:80"),
         ("DROPCRON_HOSTS", " ,"),
+        ("DROPCRON_BASE_PATH", "tools"),
+        ("DROPCRON_BASE_PATH", "/a b"),
         ("DROPCRON_LOG_FORMAT", "xml"),
         ("DROPCRON_LOG", "loud"),
         ("DROPCRON_LOG", "info,[["),

@@ -1,5 +1,6 @@
 //! What packages bring beside the program: the systemd unit, manual pages, completions, rules for Prometheus.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,11 @@ const EXPOSURE: &str = "40";
 
 fn packaging(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(file)
+}
+
+/// A file of the repository.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// The unit with a program that is there, in a directory of its own.
@@ -144,4 +150,52 @@ fn the_rules_for_prometheus_fire_when_they_should() {
     std::fs::write(&path, cases).unwrap();
     let (is_good, said) = promtool(&["test", "rules", path.to_str().unwrap()]).unwrap();
     assert!(is_good, "{said}");
+}
+
+/// Names before which `before` stands in a text, up to the first character that no name has.
+fn names_after<'text>(text: &'text str, before: &str) -> BTreeSet<&'text str> {
+    let is_of_name = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+    let found = text.split(before).skip(1);
+    found
+        .map(|rest| &rest[..rest.find(|letter| !is_of_name(letter)).unwrap_or(rest.len())])
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_compose_files_and_their_sample_speak_of_the_same_settings() {
+    let (one, two) = (read("docker-compose.yml"), read("compose.two-nodes.yml"));
+    let both = format!("{one}{two}");
+    // `NAME:` alone passes the variable of that name on.
+    let passed_on = both.lines().filter_map(|line| line.trim().strip_suffix(':'));
+    let is_variable = |name: &&str| name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_');
+    let mut wanted = names_after(&both, "${");
+    wanted.extend(passed_on.filter(is_variable));
+    let sample = read(".env.sample");
+    assert_eq!(wanted, names_after(&sample, "\n#"));
+
+    // What one node is told, the other is too.
+    let told = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("      "));
+        let names = lines.filter_map(|line| line.split_once(':').map(|(name, _)| name.to_owned()));
+        names
+            .filter(|name| {
+                ["DROPCRON_", "UV_", "HTTPS_", "SSL_", "NO_"]
+                    .iter()
+                    .any(|start| name.starts_with(start))
+            })
+            .collect()
+    };
+    let mut first = told(&one);
+    first.insert("DROPCRON_DIRECT_DATABASE_URL".to_owned());
+    assert_eq!(told(&two), first);
+    let variables = read("docs/configuration.md");
+    for name in first.iter().filter(|name| name.starts_with("DROPCRON_")) {
+        assert!(variables.contains(&format!("| `{name}` |")), "{name} is no setting");
+    }
+}
+
+#[test]
+fn the_image_has_the_version_of_the_program() {
+    assert!(read("Dockerfile").contains(&format!("\nARG VERSION={}\n", env!("CARGO_PKG_VERSION"))));
 }

@@ -1269,7 +1269,7 @@ def inspect_lines():
         try:
             request = json.loads(line)
             path = request["path"]
-            found = inspect_file(path, request.get("code") or path)
+            found = inspect_file(path, request.get("code") or path, request.get("source"))
         except BaseException as error:
             found = {"run": None, "docstring": None, "problem": problem_of(error)}
         answer = {"path": path, **found, "python": python_version()}
@@ -1290,13 +1290,17 @@ def limit_memory(size):
         pass
 
 
-def inspect_file(path, code_path):
+def inspect_file(path, code_path, source=None):
+    """`source`: what is in the file, a character for each byte."""
     if path.endswith((".pyc", ".so")):
         return {"run": None, "docstring": None, "problem": None}
     import ast
 
-    with open(code_path, "rb") as file:
-        data = file.read()
+    if source is None:
+        with open(code_path, "rb") as file:
+            data = file.read()
+    else:
+        data = source.encode("latin-1")
     if b"\0" in data:
         line = data[: data.index(b"\0")].count(b"\n") + 1
         problem = {"line": line, "column": None, "message": "the file holds a NUL byte"}

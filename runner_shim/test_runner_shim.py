@@ -955,6 +955,14 @@ class Inspecting(ShimCase):
         (answer,) = self.inspect({"path": str(self.write("task.py", text)), "code": None})
         return answer
 
+    def test_bytes_that_are_given_need_no_file(self):
+        data = "# coding: latin-1\ndef run(ä): pass\n".encode("latin-1")
+        absent = "/absent/x.py"
+        request = {"path": absent, "code": absent, "source": data.decode("latin-1")}
+        (answer,) = self.inspect(request)
+        self.assertIsNone(answer["problem"])
+        self.assertEqual(answer["run"]["parameters"][0]["name"], "ä")
+
     def test_memory_is_bounded(self):
         code = "import sys, runner_shim; runner_shim.INSPECT_BYTES = 150 << 20; runner_shim.inspect_lines()"
         large = self.write("large.py", "x = [" + "0," * 1000000 + "]\n")

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::usage;
+use super::{hindered, usage};
 use crate::api::{self, Api, Assessed, Check, Draft, Given, ScriptFile, ScriptProblem, Standing, secret};
 use crate::config::{Config, Listen};
 use crate::database::Database;
@@ -44,8 +44,8 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     }
     match TcpListener::bind(address) {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if is_configured => Err(usage(format!(
-            "`DROPCRON_LISTEN` is `{address}`, which cannot be had: {error}; choose another port, or `none`"
+        Err(error) if is_configured => Err(hindered(format!(
+            "`DROPCRON_LISTEN` is `{address}`, which cannot be had: {error}; free it, choose another address or port, or `none`"
         ))),
         Err(error) => {
             tracing::warn!(
@@ -185,7 +185,7 @@ fn write_private(path: &Path, token: &str) -> std::io::Result<()> {
 pub(super) fn read_token_file(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
-        .map_err(|error| usage(format!("the token file `{shown}` cannot be read: {error}")))?;
+        .map_err(|error| hindered(format!("the token file `{shown}` cannot be read: {error}")))?;
     let token = text.trim();
     let is_plain = token.chars().all(|character| character.is_ascii_graphic());
     if !is_plain || token.len() < secret::SHORTEST || token.len() > secret::LONGEST {

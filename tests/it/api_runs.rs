@@ -436,6 +436,35 @@ fn metrics_are_clean() {
         answer.body
     );
     assert!(answer.body.contains("\ndropcron_nodes_live 1\n"), "{}", answer.body);
+    for wanted in ["dropcron_nodes_stalled 0", "dropcron_nodes_dead 0"] {
+        assert!(answer.body.contains(&format!("\n{wanted}\n")), "{}", answer.body);
+    }
+    // Three other nodes: one whose loops hang, one that died, and one that died and was started again, as this one.
+    for (state, loops, place) in [
+        ("live", "{judge}", "gen_random_uuid()"),
+        ("dead", "{}", "gen_random_uuid()"),
+        ("dead", "{}", "data_directory_id"),
+    ] {
+        world.sql(&format!(
+            "insert into node select (jsonb_populate_record(n, jsonb_build_object('node_id', gen_random_uuid(), 'state', '{state}', \
+             'stalled_loops', '{loops}'::text[], 'data_directory_id', {place}, 'started_at', started_at - interval '1 minute', \
+             'lease_until', now() + interval '1 hour'))).* \
+             from node n where state = 'live' and stalled_loops = '{{}}'"
+        ));
+    }
+    let answer = admin.get("/metrics").must_be(200);
+    for wanted in [
+        "dropcron_nodes_stalled 1",
+        "dropcron_nodes_dead 1",
+        "dropcron_nodes_live 2",
+    ] {
+        assert!(answer.body.contains(&format!("\n{wanted}\n")), "{}", answer.body);
+    }
+    assert_eq!(
+        world
+            .value("select string_agg(stalled_loops::text, '') from dropcron_report.nodes where stalled_loops <> '{}'"),
+        "{judge}"
+    );
     // Prometheus' own judgement, where it is installed.
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])

@@ -96,9 +96,9 @@ fn a_cluster_moves_to_a_newer_version_with_all_that_is_in_it() {
     world.script("one.py", "def run():\n    return 1");
     // A cluster takes the newest version there is: the older one is all that this command sees.
     let settings = dropcron::database::ClusterSettings {
-        data_directory: world.data.clone(),
         search_path: Some(bin.clone().into()),
         distribution_directories: Vec::new(),
+        ..dropcron::database::ClusterSettings::new(&world.data)
     };
     let cluster = dropcron::database::Cluster::open(&settings).unwrap();
     assert_eq!(cluster.version().unwrap(), *old);

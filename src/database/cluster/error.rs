@@ -162,6 +162,31 @@ pub enum ClusterError {
         output: String,
     },
 
+    /// Somebody else runs a server on the cluster.
+    #[error(
+        "a Postgres server that dropcron did not start (pid {pid}) runs on the private cluster in `{}`; stop it \
+         (`pg_ctl stop -D {}`), and try again", cluster.display(), cluster.display()
+    )]
+    ForeignServer {
+        /// The cluster's directory.
+        cluster: PathBuf,
+        /// The server, as its `postmaster.pid` says.
+        pid: i32,
+    },
+
+    /// A server runs and nothing of it can be reached from here.
+    #[error(
+        "a Postgres server of the private cluster in `{}` still runs and cannot be reached from here: it hangs, or is in another \
+         container; use it there, or stop it first (`fuser -v {}` names its processes on their machine)",
+        cluster.display(), log_file.display()
+    )]
+    OutOfReach {
+        /// The cluster's directory.
+        cluster: PathBuf,
+        /// The server's log file, which its processes hold.
+        log_file: PathBuf,
+    },
+
     /// The server was not ready in time.
     #[error(
         "the private Postgres is still not ready after {seconds} s; it may be recovering from a crash: see `{}` and try \

@@ -2,7 +2,7 @@
 
 use super::usage;
 use crate::config::{Config, ControlGroupPlace};
-use crate::executor::{ControlGroups, Executor, Interpreter, ScriptUser, can_hide_others};
+use crate::executor::{ControlGroups, Executor, Interpreter, ScriptUser, ScriptUserError, can_hide_others};
 use crate::service::run_directory::make_passable;
 
 /// The executor that the configuration asks for.
@@ -23,10 +23,15 @@ pub(super) fn executor(config: &Config) -> anyhow::Result<Executor> {
 
 /// Who scripts run as, if not as this process does.
 pub(super) fn script_user(config: &Config) -> anyhow::Result<Option<ScriptUser>> {
-    match &config.run_as {
-        Some(name) => ScriptUser::find(name).map_err(|error| usage(error.to_string())),
-        None => Ok(None),
-    }
+    let Some(name) = &config.run_as else { return Ok(None) };
+    ScriptUser::find(name).map_err(|error| match error {
+        ScriptUserError::NotAllowed { .. } if config.is_run_as_noted => usage(format!(
+            "the service on `{}` runs scripts as `{name}`, which this process may not become: use `sudo dropcron run` while that \
+             service runs, or ask it over its API (`--server`)",
+            config.data_directory.display()
+        )),
+        error => usage(error.to_string()),
+    })
 }
 
 /// Tries what every run as another user needs; an error names what is in the way.

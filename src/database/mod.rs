@@ -17,7 +17,7 @@ pub use cluster::{Cluster, ClusterSettings, ServeLock};
 pub use migrations::{MigrationError, migrate};
 pub use pool::{Database, PoolError, PooledConnection};
 pub use tls::{ConnectError, Connection, Connector, TlsError};
-pub use url::{DatabaseUrl, UrlError};
+pub use url::{DatabaseUrl, UrlError, without_password};
 
 /// The schema that holds every table of ours.
 pub const SCHEMA: &str = "dropcron";

@@ -22,6 +22,7 @@ mod process;
 mod control_group;
 mod keep_protocol;
 pub mod keeper;
+mod owner;
 mod process_tree;
 mod script_user;
 mod watch;
@@ -48,5 +49,6 @@ pub use output::{
     FLUSH_INTERVAL as OUTPUT_FLUSH_INTERVAL, Forget, OutputChunk, OutputLimits, OutputSender, OutputSummary,
     channel as output_channel, is_marker,
 };
+pub use owner::Owner;
 pub use process::{Booting, Ended, Executor, SpawnError};
 pub use script_user::{Identity, ScriptUser, ScriptUserError, can_hide_others};

@@ -12,7 +12,7 @@ use crate::config::{Config, ControlGroupPlace};
 use crate::doctor::{
     ControlGroupFacts, DirectoryFacts, FirstProcess, Mount, ScriptUserFacts, Secrecy, Space, UserFacts, Writing,
 };
-use crate::executor::{Executor, Identity, Interpreter, ScriptUser, can_hide_others};
+use crate::executor::{Executor, Identity, Interpreter, ScriptUser, ScriptUserError, can_hide_others};
 
 /// Where systems keep their zone data.
 const ZONE_DIRECTORIES: [&str; 2] = ["/usr/share/zoneinfo", "/etc/zoneinfo"];
@@ -81,6 +81,7 @@ pub(super) fn identity(config: &Config) -> Option<Identity> {
 pub(super) async fn script_user(config: &Config, interpreter: Option<&Interpreter>) -> anyhow::Result<UserFacts> {
     let found = config.run_as.as_deref().map_or(Ok(None), ScriptUser::find);
     let scripts = match found {
+        Err(ScriptUserError::NotAllowed { name, .. }) if config.is_run_as_noted => ScriptUserFacts::OfService(name),
         Err(error) => ScriptUserFacts::Impossible(error.to_string()),
         Ok(None) => ScriptUserFacts::Same,
         Ok(Some(user)) => ScriptUserFacts::Other {

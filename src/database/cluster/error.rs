@@ -57,9 +57,11 @@ pub enum ClusterError {
         problem: String,
     },
 
-    /// There is no `psql`.
-    #[error("found no `psql` at `{}` or on the PATH; install one (`apt-get install postgresql-client`)", looked_for.display())]
-    NoPsql {
+    /// A client program is missing.
+    #[error("found no `{program}` at `{}` or on the PATH; install one (`apt-get install postgresql-client`)", looked_for.display())]
+    NoClient {
+        /// The program.
+        program: &'static str,
         /// Where it would be beside the server binaries.
         looked_for: PathBuf,
     },

@@ -113,6 +113,31 @@ impl Cluster {
         })
     }
 
+    /// Joins the cluster where its server runs, wherever that is; `None` where it does not. Makes and starts nothing.
+    pub fn join(settings: &ClusterSettings) -> Result<Option<Cluster>, ClusterError> {
+        if !Cluster::is_made(&settings.data_directory) {
+            return Ok(None);
+        }
+        let layout = Layout::prepare(&settings.data_directory)?;
+        let control = Control::open(&layout)?;
+        let users = Users::open(&layout)?;
+        let server = Server::new(layout, settings.clone());
+
+        let held = control.acquire()?;
+        let Some(running) = server.running() else {
+            return Ok(None);
+        };
+        users.join()?;
+        drop(held);
+
+        Ok(Some(Cluster {
+            url: url(&running.socket_directory),
+            server,
+            control,
+            users: Some(users),
+        }))
+    }
+
     /// Whether there is a private cluster in a data directory, running or not.
     pub fn is_made(data_directory: &Path) -> bool {
         data_directory.join("postgres/data/PG_VERSION").is_file()
@@ -161,11 +186,19 @@ impl Cluster {
 
     /// The `psql` to use with [`Cluster::url`]: the one beside the server binaries, else the one on the `PATH`.
     pub fn psql(&self) -> Result<PathBuf, ClusterError> {
-        let beside = self.binaries_directory()?.join("psql");
+        self.client("psql")
+    }
+
+    /// The same of another client program, such as `pg_dump`.
+    pub fn client(&self, program: &'static str) -> Result<PathBuf, ClusterError> {
+        let beside = self.binaries_directory()?.join(program);
         if beside.is_file() {
             return Ok(beside);
         }
-        which::which("psql").map_err(|_| ClusterError::NoPsql { looked_for: beside })
+        which::which(program).map_err(|_| ClusterError::NoClient {
+            program,
+            looked_for: beside,
+        })
     }
 
     /// Leaves the cluster; the last user stops the server (open transactions are rolled back). Blocks for as long as

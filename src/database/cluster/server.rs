@@ -78,6 +78,16 @@ impl Server {
         }
     }
 
+    /// The server, if it accepts connections now.
+    pub(super) fn running(&self) -> Option<Running> {
+        let found = postmaster::find(&self.layout)?;
+        let is_reached = found.kind != Kind::Foreign && found.phase == Phase::Ready && found.has_socket();
+        is_reached.then_some(Running {
+            socket_directory: found.socket_directory,
+            was_started: false,
+        })
+    }
+
     /// Returns once the server accepts connections: makes, starts, or waits for it as its state asks.
     pub(super) fn ensure_ready(&mut self) -> Result<Running, ClusterError> {
         let mut was_started = false;

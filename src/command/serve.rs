@@ -48,12 +48,13 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<Exit> {
     let listener = api::bind(&config)?;
     become_subreaper().context("cannot become the parent of what scripts leave behind")?;
     let _lock = ServeLock::acquire(&config.data_directory)?;
-    note(&config)?;
     let executor = isolation::executor(&config)?;
     let mut access = tokio::select! {
         access = Access::open_patiently(&config) => access?,
         () = signals.next() => return Ok(Exit::Ok),
     };
+    // A database that does not answer is not one to send commands to.
+    note(&config)?;
     let result = serve_on(&config, executor, channels, listener, &mut access, &mut signals).await;
     access.close().await?;
     result.map(|()| Exit::Ok)

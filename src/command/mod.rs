@@ -228,6 +228,8 @@ async fn dispatch(verb: Verb, config: Config) -> anyhow::Result<Exit> {
         Verb::Token(TokenVerb::List(arguments)) => token::list(&arguments, &config).await,
         Verb::Token(TokenVerb::Revoke(arguments)) => token::revoke(&arguments, &config).await,
         Verb::Psql(arguments) => psql::psql(&arguments, &config).await,
+        Verb::Database(DatabaseVerb::Dump(arguments)) => database::dump(&arguments, &config).await,
+        Verb::Database(DatabaseVerb::Restore(arguments)) => database::restore(&arguments, &config).await,
         Verb::Database(DatabaseVerb::Upgrade(arguments)) => database::upgrade(&arguments, &config).await,
         Verb::DatabaseUrl(arguments) => psql::database_url(&arguments, &config).await,
     }

@@ -171,10 +171,10 @@ pub enum Verb {
         after_help = "Examples:\n  dropcron psql\n  dropcron psql -c 'select task_name, status, return_value from run_log order by scheduled_for desc limit 10'"
     )]
     Psql(PsqlArgs),
-    /// Take care of the private Postgres
+    /// Dump the database in use, restore it, or move the private Postgres to a newer version
     #[command(
         subcommand,
-        after_help = "Examples:\n  dropcron database upgrade\n  dropcron database upgrade --to 17 --json"
+        after_help = "Examples:\n  dropcron database dump dropcron.dump\n  dropcron database restore dropcron.dump\n  dropcron database upgrade"
     )]
     Database(DatabaseVerb),
     /// Write shell completions or manual pages, for packages
@@ -183,7 +183,7 @@ pub enum Verb {
     /// Print the URL of the database in use
     #[command(
         name = "database-url",
-        after_help = "Examples:\n  pg_dump \"$(dropcron database-url)\""
+        after_help = "Examples:\n  psql \"$(dropcron database-url)\" -c 'select * from dropcron_report.health'"
     )]
     DatabaseUrl(JsonArgs),
 }
@@ -196,12 +196,36 @@ pub struct JsonArgs {
     pub json: bool,
 }
 
-/// What can be done with the private Postgres.
+/// What can be done with the database as a whole.
 #[derive(Debug, Subcommand)]
 pub enum DatabaseVerb {
+    /// Write all that dropcron has in the database to a file, at any time
+    #[command(
+        after_help = "Examples:\n  dropcron database dump dropcron.dump\n  dropcron database dump - | ssh backup 'cat > dropcron.dump'"
+    )]
+    Dump(DatabaseDumpArgs),
+    /// Put a dump into an empty database
+    #[command(
+        after_help = "Examples:\n  dropcron database restore dropcron.dump\n  DATABASE_URL=postgres://me@db/ops dropcron database restore - < dropcron.dump"
+    )]
+    Restore(DatabaseRestoreArgs),
     /// Move the private Postgres to a newer major version, with the server programs that are installed
     #[command(after_help = "Examples:\n  dropcron database upgrade\n  dropcron database upgrade --to 17 --json")]
     Upgrade(DatabaseUpgradeArgs),
+}
+
+/// What `database dump` takes.
+#[derive(Args, Debug)]
+pub struct DatabaseDumpArgs {
+    /// The file to write, in the custom format of pg_dump; `-` is standard output
+    pub file: PathBuf,
+}
+
+/// What `database restore` takes.
+#[derive(Args, Debug)]
+pub struct DatabaseRestoreArgs {
+    /// The file to read; `-` is standard input
+    pub file: PathBuf,
 }
 
 /// What `database upgrade` takes.

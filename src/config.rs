@@ -1,6 +1,9 @@
 //! Configuration: environment variables, read once, checked, turned into values that cannot be wrong.
 //!
-//! Flags of the command line come before variables, variables before defaults.
+//! Flags of the command line come before variables, variables before what the service of the data directory noted, that before
+//! defaults.
+
+mod service_note;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,6 +13,8 @@ use std::time::Duration;
 
 use crate::schedule::{Schedule, parse_duration};
 use crate::size::{format_size, parse_size};
+
+pub use service_note::{NotedDatabase, ServiceNote};
 
 /// A variable that this program reads.
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +226,17 @@ impl Environment {
         self.0.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty())
     }
 
+    /// Gives a variable a value, whatever it was before.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    fn set_default(&mut self, name: &str, value: &str) {
+        if self.get(name).is_none() {
+            self.set(name, value);
+        }
+    }
+
     /// All variables.
     pub fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
         self.0.iter().map(|(name, value)| (name.clone(), value.clone()))
@@ -303,6 +319,10 @@ pub struct Config {
     pub server: Option<String>,
     /// The token that they bring.
     pub token: Option<String>,
+    /// Of a command: what the service of its data directory noted.
+    pub service: Option<ServiceNote>,
+    /// `run_as` is what that service noted, and nobody else has said so.
+    pub is_run_as_noted: bool,
 }
 
 /// Where the API listens.
@@ -352,16 +372,9 @@ impl Config {
         scripts_directory: Option<&Path>,
         data_directory: Option<&Path>,
     ) -> Result<Config, ConfigError> {
-        let named_directory = |flag: Option<&Path>, name: &str| {
-            flag.map(Path::to_path_buf)
-                .or_else(|| environment.get(name).map(PathBuf::from))
-        };
-        let is_root = rustix::process::geteuid().is_root();
-        let data_directory = named_directory(data_directory, "DROPCRON_DATA_DIR").unwrap_or_else(|| {
-            crate::database::cluster::default_data_directory(is_root, |name| environment.get(name).cloned())
-        });
-        let scripts_directory =
-            named_directory(scripts_directory, "DROPCRON_SCRIPTS_DIR").unwrap_or_else(|| PathBuf::from("scripts"));
+        let data_directory = data_directory_of(&environment, data_directory);
+        let scripts_directory = named_directory(&environment, scripts_directory, "DROPCRON_SCRIPTS_DIR")
+            .unwrap_or_else(|| PathBuf::from("scripts"));
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Config {
             scripts_directory: absolute(&scripts_directory),
@@ -421,9 +434,50 @@ impl Config {
                 .map(|path| absolute(Path::new(path))),
             server: environment.text("DROPCRON_SERVER")?,
             token: environment.text("DROPCRON_TOKEN")?,
+            service: None,
+            is_run_as_noted: false,
             environment,
         })
     }
+
+    /// The same for a command beside a service: what it was not told is as the service of its data directory has it.
+    pub fn read_beside_service(
+        environment: Environment,
+        scripts_directory: Option<&Path>,
+        data_directory: Option<&Path>,
+    ) -> Result<Config, ConfigError> {
+        let place = data_directory_of(&environment, data_directory);
+        let note = ServiceNote::read(&place).map_err(|error| ConfigError {
+            name: "DROPCRON_DATA_DIR",
+            value: place.display().to_string(),
+            problem: format!(
+                "what its service has noted in `{}` cannot be read: {error}; start the service again, or remove that file",
+                ServiceNote::file(&place).display()
+            ),
+        })?;
+        let Some(note) = note else {
+            return Config::read(environment, scripts_directory, data_directory);
+        };
+        let is_run_as_noted = environment.get("DROPCRON_RUN_AS").is_none();
+        let config = Config::read(note.complete(environment), scripts_directory, data_directory)?;
+        Ok(Config {
+            is_run_as_noted: is_run_as_noted && config.run_as.is_some(),
+            service: Some(note),
+            ..config
+        })
+    }
+}
+
+fn named_directory(environment: &Environment, flag: Option<&Path>, name: &str) -> Option<PathBuf> {
+    flag.map(Path::to_path_buf)
+        .or_else(|| environment.get(name).map(PathBuf::from))
+}
+
+fn data_directory_of(environment: &Environment, flag: Option<&Path>) -> PathBuf {
+    named_directory(environment, flag, "DROPCRON_DATA_DIR").unwrap_or_else(|| {
+        let is_root = rustix::process::geteuid().is_root();
+        crate::database::cluster::default_data_directory(is_root, |name| environment.get(name).cloned())
+    })
 }
 
 fn switch(environment: &Environment, name: &'static str, default: bool) -> Result<bool, ConfigError> {

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::{hindered, usage};
 use crate::config::Config;
-use crate::database::{Cluster, ClusterSettings, Database, DatabaseUrl, TlsError, migrate};
+use crate::database::{Cluster, ClusterSettings, Database, DatabaseUrl, TlsError, migrate, without_password};
 
 /// Pause between a service's first two tries to reach the database at its start; it doubles from try to try.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -32,9 +32,17 @@ impl Access {
         Ok(access)
     }
 
-    /// Opens the database in use as it is, for who only looks. A private Postgres that does not run is started.
-    pub async fn open_as_it_is(config: &Config) -> anyhow::Result<Access> {
-        Access::connect(config).await
+    /// Opens the database in use as it is, for who only looks. `None`: it is a private Postgres that does not run, or is not
+    /// there yet; nothing is made or started.
+    pub async fn open_as_it_is(config: &Config) -> anyhow::Result<Option<Access>> {
+        if let Some(access) = Access::named(config)? {
+            return Ok(Some(access));
+        }
+        let settings = ClusterSettings::new(config.data_directory.clone());
+        match tokio::task::spawn_blocking(move || Cluster::join(&settings)).await?? {
+            Some(cluster) => Access::private(cluster).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The same, for a service that may come up before its database: several tries, one line each.
@@ -60,7 +68,17 @@ impl Access {
         }
     }
 
-    async fn connect(config: &Config) -> anyhow::Result<Access> {
+    /// Opens the database in use, whatever is in it. A private Postgres is made or started.
+    pub async fn connect(config: &Config) -> anyhow::Result<Access> {
+        if let Some(access) = Access::named(config)? {
+            return Ok(access);
+        }
+        let settings = ClusterSettings::new(config.data_directory.clone());
+        Access::private(tokio::task::spawn_blocking(move || Cluster::open(&settings)).await??)
+    }
+
+    /// The database that somebody has named, if so.
+    fn named(config: &Config) -> anyhow::Result<Option<Access>> {
         let direct_url = match &config.direct_database_url {
             Some(url) => Some(parse("DROPCRON_DIRECT_DATABASE_URL", url)?),
             None => None,
@@ -72,20 +90,45 @@ impl Access {
                 // Certificates that the URL names and that cannot be read.
                 _ => hindered(error.to_string()),
             })?;
-            return Ok(Access {
+            return Ok(Some(Access {
                 database,
                 url: url.clone(),
                 cluster: None,
-            });
+            }));
         }
-        let settings = ClusterSettings::new(config.data_directory.clone());
-        let cluster = tokio::task::spawn_blocking(move || Cluster::open(&settings)).await??;
+        match config.service.as_ref().and_then(|service| service.database.as_ref()) {
+            Some(noted) => Err(usage(format!(
+                "the service on `{}` uses the database `{}`, whose password it has not noted: say the whole URL in `DATABASE_URL`",
+                config.data_directory.display(),
+                noted.place
+            ))),
+            None => Ok(None),
+        }
+    }
+
+    fn private(cluster: Cluster) -> anyhow::Result<Access> {
         let url = cluster.url().to_owned();
         Ok(Access {
             database: Database::new(url.parse()?, None)?,
             url,
             cluster: Some(cluster),
         })
+    }
+
+    /// A client program of Postgres's, and the URL to give it. Everybody on this machine can read a command line: the password
+    /// goes another way.
+    pub fn client(&self, name: &'static str) -> anyhow::Result<(tokio::process::Command, String)> {
+        let program = match &self.cluster {
+            Some(cluster) => cluster.client(name)?,
+            None => which::which(name).with_context(|| {
+                format!("`{name}` is not on PATH: install it (`apt-get install postgresql-client`)")
+            })?,
+        };
+        let mut command = tokio::process::Command::new(program);
+        if let Some(password) = self.database.url().password() {
+            command.env("PGPASSWORD", password);
+        }
+        Ok((command, without_password(&self.url)))
     }
 
     /// Leaves; the last user of the private cluster stops it.

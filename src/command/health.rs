@@ -1,15 +1,15 @@
 //! `dropcron health`: whether the service of this data directory works. For people, for container engines, for scripts.
 //!
-//! It looks from outside: at the lock that a service holds, and at the row that its heartbeat writes. It starts nothing and
-//! migrates nothing.
+//! It looks from outside: at the lock that a service holds, at what that has noted, and at the row that its heartbeat writes. It
+//! starts nothing and migrates nothing.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Exit;
 use super::access::Access;
 use super::output::{instant, print, print_json};
+use super::{Exit, ExitError};
 use crate::cli::JsonArgs;
 use crate::config::Config;
 use crate::database::ServeLock;
@@ -72,7 +72,7 @@ async fn look(config: &Config) -> anyhow::Result<(Seen, Exit)> {
         None => Seen::unhealthy(format!(
             "the service on `{directory}` is not in its database yet, or was declared dead there; its log says more"
         )),
-        Some(node) => judge(node),
+        Some(node) => judge(node, host(config)),
     };
     let exit = if seen.healthy { Exit::Ok } else { Exit::Failed };
     Ok((seen, exit))
@@ -83,24 +83,43 @@ async fn find(config: &Config) -> anyhow::Result<Option<ServingNode>> {
     let Some(data_directory_id) = node::data_directory_id(&config.data_directory) else {
         return Ok(None);
     };
-    let access = Access::open_as_it_is(config).await?;
+    let Some(access) = Access::open_as_it_is(config).await? else {
+        return Err(ExitError {
+            exit: Exit::Unreachable,
+            message: "the private Postgres does not run; the service starts it again, and its log says why that fails"
+                .to_owned(),
+        }
+        .into());
+    };
     let found = match access.database.connection().await {
-        Ok(mut connection) => serving(&mut connection, data_directory_id).await,
+        Ok(mut connection) => serving(&mut connection, data_directory_id, &host(config)).await,
         Err(error) => Err(error.into()),
     };
     access.close().await?;
     found
 }
 
-async fn serving(connection: &mut Connection, data_directory_id: Uuid) -> anyhow::Result<Option<ServingNode>> {
+/// The host that the service entered under: this one may have another name by now.
+fn host(config: &Config) -> String {
+    config
+        .service
+        .as_ref()
+        .map_or_else(node::host, |note| note.host.clone())
+}
+
+async fn serving(
+    connection: &mut Connection,
+    data_directory_id: Uuid,
+    host: &str,
+) -> anyhow::Result<Option<ServingNode>> {
     // Its first start may still be making the tables.
     if !nodes::are_there(connection).await? {
         return Ok(None);
     }
-    Ok(nodes::serving(connection, data_directory_id, &node::host()).await?)
+    Ok(nodes::serving(connection, data_directory_id, host).await?)
 }
 
-fn judge(node: ServingNode) -> Seen {
+fn judge(node: ServingNode, host: String) -> Seen {
     let mut problems = Vec::new();
     if !node.has_lease {
         problems.push(format!(
@@ -117,7 +136,7 @@ fn judge(node: ServingNode) -> Seen {
     Seen {
         healthy: problems.is_empty(),
         problems,
-        node: Some(SeenNode::from(node)),
+        node: Some(SeenNode::of(node, host)),
     }
 }
 
@@ -131,11 +150,11 @@ impl Seen {
     }
 }
 
-impl From<ServingNode> for SeenNode {
-    fn from(node: ServingNode) -> SeenNode {
+impl SeenNode {
+    fn of(node: ServingNode, host: String) -> SeenNode {
         SeenNode {
             node_id: node.node_id.to_string(),
-            host: node::host(),
+            host,
             pid: node.pid,
             version: node.version,
             state: node.state,

@@ -23,15 +23,18 @@ pub(super) fn executor(config: &Config) -> anyhow::Result<Executor> {
 
 /// Who scripts run as, if not as this process does.
 pub(super) fn script_user(config: &Config) -> anyhow::Result<Option<ScriptUser>> {
-    match &config.run_as {
-        Some(name) => ScriptUser::find(name).map_err(|error| match &error {
-            // Rights come with the start.
-            ScriptUserError::NotAllowed { .. } => usage(error.to_string()),
-            // A directory of users elsewhere may not answer yet.
-            ScriptUserError::Unknown(_) | ScriptUserError::LookUp { .. } => hindered(error.to_string()),
-        }),
-        None => Ok(None),
-    }
+    let Some(name) = &config.run_as else { return Ok(None) };
+    ScriptUser::find(name).map_err(|error| match &error {
+        ScriptUserError::NotAllowed { .. } if config.is_run_as_noted => usage(format!(
+            "the service on `{}` runs scripts as `{name}`, which this process may not become: use `sudo dropcron run` while that \
+             service runs, or ask it over its API (`--server`)",
+            config.data_directory.display()
+        )),
+        // Rights come with the start.
+        ScriptUserError::NotAllowed { .. } => usage(error.to_string()),
+        // A directory of users elsewhere may not answer yet.
+        ScriptUserError::Unknown(_) | ScriptUserError::LookUp { .. } => hindered(error.to_string()),
+    })
 }
 
 /// Tries what every run as another user needs; an error names what is in the way.

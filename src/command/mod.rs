@@ -6,6 +6,8 @@ mod output;
 
 mod isolation;
 
+mod owner;
+
 mod packages;
 
 mod service_manager;
@@ -193,10 +195,15 @@ fn run_command_line(cli: Cli) -> anyhow::Result<Exit> {
         "warn"
     };
     telemetry::init(&environment, default_level).map_err(|error| usage(error.to_string()))?;
-    let mut config = Config::read(environment, cli.common.scripts.as_deref(), cli.common.data.as_deref())
+    let read = match cli.verb {
+        Verb::Serve => Config::read,
+        _ => Config::read_beside_service,
+    };
+    let mut config = read(environment, cli.common.scripts.as_deref(), cli.common.data.as_deref())
         .map_err(|error| usage(error.to_string()))?;
     remote::apply_flags(&mut config, cli.common.server, cli.common.token_file.as_deref())?;
     remote::check_verb(&cli.verb, &config)?;
+    owner::become_owner(&cli.verb, &mut config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(dispatch(cli.verb, config));
     // A thread that still reads a terminal must not hold the process.
@@ -240,6 +247,8 @@ async fn dispatch(verb: Verb, config: Config) -> anyhow::Result<Exit> {
         Verb::Token(TokenVerb::List(arguments)) => token::list(&arguments, &config).await,
         Verb::Token(TokenVerb::Revoke(arguments)) => token::revoke(&arguments, &config).await,
         Verb::Psql(arguments) => psql::psql(&arguments, &config).await,
+        Verb::Database(DatabaseVerb::Dump(arguments)) => database::dump(&arguments, &config).await,
+        Verb::Database(DatabaseVerb::Restore(arguments)) => database::restore(&arguments, &config).await,
         Verb::Database(DatabaseVerb::Upgrade(arguments)) => database::upgrade(&arguments, &config).await,
         Verb::DatabaseUrl(arguments) => psql::database_url(&arguments, &config).await,
     }

@@ -14,13 +14,13 @@ use super::access::Access;
 use super::packages::default_interpreter;
 use super::service_manager::ServiceManager;
 use super::{api, isolation};
-use crate::config::Config;
+use crate::config::{Config, NotedDatabase, ServiceNote};
 use crate::database::{Cluster, ServeLock};
 use crate::executor::{Executor, Interpreter, become_subreaper};
 use crate::run::Stop;
 use crate::service::builder::Builder;
 use crate::service::judge::Judge;
-use crate::service::node::Node;
+use crate::service::node::{self, Node};
 use crate::service::notifier::{self, Channels, Notifier};
 use crate::service::reaper::Reaper;
 use crate::service::recorder::Recorder;
@@ -53,9 +53,26 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<Exit> {
         access = Access::open_patiently(&config) => access?,
         () = signals.next() => return Ok(Exit::Ok),
     };
+    // A database that does not answer is not one to send commands to.
+    note(&config)?;
     let result = serve_on(&config, executor, channels, listener, &mut access, &mut signals).await;
     access.close().await?;
     result.map(|()| Exit::Ok)
+}
+
+/// Tells commands on this data directory how to work beside this service.
+fn note(config: &Config) -> anyhow::Result<()> {
+    // A broken one says nothing any more.
+    let before = ServiceNote::read(&config.data_directory).ok().flatten();
+    if let (Some(NotedDatabase { place, .. }), None) = (before.and_then(|note| note.database), &config.database_url) {
+        tracing::warn!(
+            database = place,
+            "the service of this data directory used another database before; without `DATABASE_URL` it now uses a private one"
+        );
+    }
+    ServiceNote::of(config, node::host())
+        .write(&config.data_directory)
+        .with_context(|| format!("cannot write `{}`", ServiceNote::file(&config.data_directory).display()))
 }
 
 /// The channels of notifications; a bad file is said before anything starts.

@@ -20,7 +20,7 @@ pub use connection::Connection;
 pub use migrations::{MigrationError, migrate};
 pub use pool::{Database, PoolError, PooledConnection};
 pub use tls::{ConnectError, Connector, Driver, TlsError, Way};
-pub use url::{DatabaseUrl, UrlError};
+pub use url::{DatabaseUrl, UrlError, without_password};
 
 /// The schema that holds every table of ours.
 pub const SCHEMA: &str = "dropcron";

@@ -399,6 +399,32 @@ impl DatabaseUrl {
     }
 }
 
+/// A URL without the password that stands before its host or among its keys; a list of `key=value` likewise.
+pub fn without_password(url: &str) -> String {
+    let is_password = |pair: &str| pair.trim_start().starts_with("password=");
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // A quoted value may hold spaces: then it stays as it is.
+        let is_quoted = url.contains('\'');
+        let pairs = url.split_whitespace().filter(|pair| is_quoted || !is_password(pair));
+        return if is_quoted {
+            url.to_owned()
+        } else {
+            pairs.collect::<Vec<_>>().join(" ")
+        };
+    };
+    let (place, keys) = rest.split_once('?').unwrap_or((rest, ""));
+    let place = match place.split_once('@') {
+        Some((login, host)) => format!("{}@{host}", login.split(':').next().unwrap_or_default()),
+        None => place.to_owned(),
+    };
+    let keys: Vec<&str> = keys
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !is_password(pair))
+        .collect();
+    let mark = if keys.is_empty() { "" } else { "?" };
+    format!("{scheme}://{place}{mark}{}", keys.join("&"))
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts: Vec<String> = self.hosts.iter().map(Host::to_string).collect();
@@ -1151,6 +1177,24 @@ mod tests {
         for key in KEYS {
             let error = parameters_of_query(&format!("{key}=")).and_then(Draft::of).err();
             assert!(!matches!(error, Some(UrlError::UnknownKey { .. })), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_password_does_not_get_onto_a_command_line() {
+        for (url, clean) in [
+            (
+                "postgres://ada:s%40cret@db:5433/ops?sslmode=require",
+                "postgres://ada@db:5433/ops?sslmode=require",
+            ),
+            (
+                "postgres://db/ops?user=ada&password=secret",
+                "postgres://db/ops?user=ada",
+            ),
+            ("postgres://db/ops", "postgres://db/ops"),
+            ("host=db password=secret dbname=ops", "host=db dbname=ops"),
+        ] {
+            assert_eq!(without_password(url), clean);
         }
     }
 }

@@ -126,6 +126,8 @@ pub enum ScriptUserFacts {
         /// What kept the interpreter from starting.
         rehearsal: Result<(), String>,
     },
+    /// That of the service, which this process may not become: its name.
+    OfService(String),
     /// The wanted one cannot be had: why, in words and in kind.
     Impossible(String, ScriptUserObstacle),
 }
@@ -168,6 +170,8 @@ pub enum ControlGroupFacts {
 pub enum DatabaseFacts {
     /// A private one that no command has made yet: the directory of the binaries that it would be made with.
     NotMadeYet(Result<PathBuf, String>),
+    /// A private one that nobody uses now.
+    NotRunning,
     /// It cannot be reached.
     Unreachable(String),
     /// A pooler in between gives sessions no server process of their own: nothing else can be asked.

@@ -378,6 +378,11 @@ fn first_process(first: &FirstProcess) -> Finding {
 fn user(user: &UserFacts) -> Vec<Finding> {
     const ABOUT: &str = "user";
     match &user.scripts {
+        ScriptUserFacts::OfService(name) => vec![note(
+            ABOUT,
+            format!("the service runs scripts as `{name}`, which this process may not try"),
+            "`sudo dropcron doctor` tries it, while the service runs",
+        )],
         ScriptUserFacts::Impossible(error, obstacle) => vec![problem(
             ABOUT,
             error.clone(),
@@ -469,6 +474,11 @@ fn database(facts: &DatabaseFacts) -> Vec<Finding> {
             ABOUT,
             format!("no private Postgres can be made: {error}"),
             "`apt-get install postgresql`, or set `DATABASE_URL` to a server that there is",
+        )],
+        DatabaseFacts::NotRunning => vec![note(
+            ABOUT,
+            "a private Postgres that nobody uses now: it was not started to be asked",
+            "ask again while the service runs",
         )],
         DatabaseFacts::Unreachable(error) => vec![problem(
             ABOUT,
@@ -868,6 +878,8 @@ mod tests {
         let root = |facts: &mut Facts| (facts.user.scripts, facts.user.is_root) = (ScriptUserFacts::Same, true);
         assert_eq!(after(root), [("user", Problem)]);
         assert_eq!(after(|facts| facts.user.secrecy = Secrecy::None), [("user", Note)]);
+        let of_service = ScriptUserFacts::OfService("runner".to_owned());
+        assert_eq!(after(|facts| facts.user.scripts = of_service), [("user", Note)]);
         let impossible = ScriptUserFacts::Impossible("no such user".to_owned(), ScriptUserObstacle::Unknown);
         assert_eq!(after(|facts| facts.user.scripts = impossible), [("user", Problem)]);
         let stuck = ScriptUserFacts::Other {
@@ -955,6 +967,10 @@ mod tests {
         assert_eq!(
             after_server(|server| server.node_versions.push("0.2.0".to_owned())),
             [("nodes", Note)]
+        );
+        assert_eq!(
+            after(|facts| facts.database = DatabaseFacts::NotRunning),
+            [("database", Level::Note)]
         );
         assert_eq!(
             after(|facts| facts.database = DatabaseFacts::Unreachable("no".to_owned())),

@@ -23,6 +23,7 @@ mod capabilities;
 mod control_group;
 mod keep_protocol;
 pub mod keeper;
+mod owner;
 mod process_tree;
 mod script_user;
 mod watch;
@@ -50,5 +51,6 @@ pub use output::{
     FLUSH_INTERVAL as OUTPUT_FLUSH_INTERVAL, Forget, OutputChunk, OutputLimits, OutputSender, OutputSummary,
     channel as output_channel, is_marker,
 };
+pub use owner::Owner;
 pub use process::{Booting, Ended, Executor, SpawnError};
 pub use script_user::{Identity, ScriptUser, ScriptUserError, can_hide_others};

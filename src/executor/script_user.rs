@@ -110,7 +110,7 @@ impl ScriptUser {
     }
 }
 
-fn may_become_another() -> bool {
+pub(super) fn may_become_another() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(NEEDED))
 }
 

@@ -13,11 +13,16 @@ use super::statement::statement;
 use super::{Connection, StoreError};
 
 /// The SQL that makes the roles and gives them their rights. It may be run any number of times.
-pub const ROLES: &str = include_str!("report/roles.sql");
+pub const ROLES: &str = concat!(include_str!("report/role_names.sql"), include_str!("report/roles.sql"));
 
 /// Makes the roles, as far as this connection's own role may.
 pub async fn make_roles(connection: &mut Connection) -> Result<(), StoreError> {
     connection.batch_execute(ROLES).await
+}
+
+/// Makes the roles alone, before there is anything that they could read.
+pub async fn make_role_names(connection: &mut Connection) -> Result<(), StoreError> {
+    connection.batch_execute(include_str!("report/role_names.sql")).await
 }
 
 /// Which rows of a report are wanted.

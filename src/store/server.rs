@@ -2,7 +2,7 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use jiff::Timestamp;
 
 use super::column::Instant;
@@ -69,4 +69,51 @@ statement! {
 /// Asks it.
 pub async fn facts(connection: &mut Connection) -> Result<ServerRow, StoreError> {
     Facts {}.get_result(connection).await
+}
+
+/// What of dropcron's a database has already.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Vacancy {
+    /// One of our schemas.
+    #[diesel(sql_type = Bool)]
+    pub has_schemas: bool,
+    /// Our tables.
+    #[diesel(sql_type = Bool)]
+    pub has_tables: bool,
+    /// This role may make schemas.
+    #[diesel(sql_type = Bool)]
+    pub may_create: bool,
+    /// The roles of the reports are there, or this role may make them.
+    #[diesel(sql_type = Bool)]
+    pub has_roles: bool,
+}
+
+statement! {
+    struct AskVacancy = "server/vacancy.sql" {}
+}
+
+/// Looks whether a dump finds room.
+pub async fn vacancy(connection: &mut Connection) -> Result<Vacancy, StoreError> {
+    AskVacancy {}.get_result(connection).await
+}
+
+statement! {
+    struct HoldsRows = "server/holds_rows.sql" {}
+}
+
+#[derive(QueryableByName)]
+struct HoldsRowsRow {
+    #[diesel(sql_type = Bool)]
+    holds_rows: bool,
+}
+
+/// Whether there is anything in our tables that somebody could miss.
+pub async fn holds_rows(connection: &mut Connection) -> Result<bool, StoreError> {
+    let row: HoldsRowsRow = HoldsRows {}.get_result(connection).await?;
+    Ok(row.holds_rows)
+}
+
+/// Removes our schemas with all that is in them.
+pub async fn drop_schemas(connection: &mut Connection) -> Result<(), StoreError> {
+    connection.batch_execute(include_str!("server/drop_schemas.sql")).await
 }

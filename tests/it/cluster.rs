@@ -370,6 +370,87 @@ fn a_pid_file_whose_pid_is_another_process_does_not_keep_the_server_down() {
     stranger.wait().unwrap();
 }
 
+/// A server of the cluster that somebody else has started, until it is dropped.
+struct Stranger<'a> {
+    data: &'a DataDirectory,
+    binaries: PathBuf,
+}
+
+impl Stranger<'_> {
+    fn pg_ctl(&self, arguments: &[&str]) -> bool {
+        let mut command = Command::new(self.binaries.join("pg_ctl"));
+        command.arg("-D").arg(self.data.cluster()).args(arguments);
+        command
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if is_root() {
+            let found = self.data.cluster().metadata().unwrap();
+            command.uid(found.uid()).gid(found.gid());
+        }
+        command.status().unwrap().success()
+    }
+}
+
+impl Drop for Stranger<'_> {
+    fn drop(&mut self) {
+        self.pg_ctl(&["stop", "-m", "immediate"]);
+    }
+}
+
+#[test]
+fn a_server_that_somebody_else_started_keeps_its_pid_file_and_is_named() {
+    // With a socket in a directory that many use, and without any.
+    let places = [
+        "-c listen_addresses= -c unix_socket_directories=/tmp",
+        "-c listen_addresses=127.0.0.1 -c unix_socket_directories=",
+    ];
+    for place in places {
+        let data = DataDirectory::new();
+        let cluster = data.open();
+        let binaries = cluster.binaries_directory().unwrap();
+        cluster.close().unwrap();
+        let stranger = Stranger { data: &data, binaries };
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let options = format!("-c port={} {place}", free.port());
+        assert!(stranger.pg_ctl(&["start", "-w", "-o", &options]));
+        let server = data.postmaster().unwrap();
+        let message = Cluster::open(&data.settings()).unwrap_err().to_string();
+        assert!(
+            message.contains(&format!("(pid {})", server.as_raw_nonzero())) && message.contains("pg_ctl stop -D"),
+            "{message}"
+        );
+        assert_eq!(data.postmaster(), Some(server), "its pid file is its own");
+        drop(stranger);
+        assert_eq!(query(&data.open(), "SELECT 1"), "1");
+    }
+}
+
+#[test]
+fn a_server_whose_process_and_socket_are_out_of_sight_keeps_its_pid_file() {
+    let data = DataDirectory::new();
+    let cluster = data.open();
+    let server = data.postmaster().unwrap();
+    let pid_file = data.cluster().join("postmaster.pid");
+    // As it looks from another container: a pid that nobody has, and a socket in a directory that is not there.
+    let content = fs::read_to_string(&pid_file).unwrap();
+    let elsewhere = content.replace(&format!("{}\n", server.as_raw_nonzero()), "4194305\n");
+    fs::write(&pid_file, &elsewhere).unwrap();
+    let settings = ClusterSettings {
+        orphan_limit: Duration::ZERO,
+        ..data.settings()
+    };
+    let message = Cluster::open(&settings).unwrap_err().to_string();
+    assert!(message.contains("cannot be reached from here"), "{message}");
+    assert_eq!(fs::read_to_string(&pid_file).unwrap(), elsewhere);
+    assert_eq!(query(&cluster, "SELECT 1"), "1");
+    fs::write(&pid_file, &content).unwrap();
+}
+
 #[test]
 fn ctrl_c_of_the_first_user_does_not_reach_the_server() {
     let data = DataDirectory::new();

@@ -43,7 +43,8 @@ fn every_command_has_examples_and_those_that_print_data_take_json() {
         let takes_json = verb
             .get_arguments()
             .any(|argument| matches!(argument.get_long(), Some("json" | "format")));
-        let prints_no_data = matches!(verb.get_name(), "serve" | "psql") || verb.is_subcommand_required_set();
+        let prints_no_data =
+            matches!(verb.get_name(), "serve" | "psql" | "dump" | "restore") || verb.is_subcommand_required_set();
         assert_eq!(takes_json, !prints_no_data, "{}", verb.get_name());
     }
 }

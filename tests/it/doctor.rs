@@ -174,6 +174,20 @@ fn it_changes_nothing_where_nothing_was_set_up() {
 }
 
 #[test]
+fn a_private_postgres_that_nobody_uses_is_not_started() {
+    let world = World::new();
+    world.serve_without_database(&[]).stop();
+    let log = world.data.join("postgres/postgres.log");
+    let before = std::fs::read(&log).unwrap();
+    let found = findings(&mut world.command_without_database(&["doctor", "--json"]), "database");
+    assert!(
+        found[0].0 == "note" && found[0].1.contains("nobody uses now"),
+        "{found:?}"
+    );
+    assert_eq!(std::fs::read(&log).unwrap(), before);
+}
+
+#[test]
 fn what_is_not_there_is_told_with_its_remedy() {
     let world = World::new();
     let mut command = doctor(&world);

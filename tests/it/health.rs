@@ -1,5 +1,6 @@
 //! `dropcron health`, and what a service manager is told.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use dropcron::database::{Database, migrate};
 use dropcron::service::node::Node;
 use rustix::process::Signal;
 
-use crate::support::{PATIENCE, World, text_of};
+use crate::support::{PATIENCE, World, skip, text_of};
 
 /// What `dropcron health --json` says, with its exit code.
 fn health(world: &World) -> (serde_json::Value, Option<i32>) {
@@ -67,6 +68,121 @@ fn a_private_postgres_is_asked_too() {
     let output = world.command_without_database(&["health"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
     serve.stop();
+}
+
+#[test]
+fn a_service_is_found_by_what_it_noted() {
+    let world = World::new();
+    world.scheduled("tick.py", "30 2 * * *", "def run():\n    return 1");
+    let serve = world.serve();
+    let output = world.command_without_database(&["health"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    world.wait_for("select count(*) = 1 from task");
+    serve.stop();
+    // Also when it does not run: nobody wants a second database beside its own.
+    let output = world.command_without_database(&["tasks"]).output().unwrap();
+    assert!(text_of(&output).contains("tick"), "{}", text_of(&output));
+    let note = world.data.join("service.json");
+    assert_eq!(note.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let mut elsewhere = world.command_without_database(&["tasks"]);
+    let output = elsewhere
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(4),
+        "what is said comes first: {}",
+        text_of(&output)
+    );
+    assert!(!world.data.join("postgres").exists());
+    std::fs::write(note, "{").unwrap();
+    let output = world.command_without_database(&["tasks"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
+    assert!(text_of(&output).contains("service.json"), "{}", text_of(&output));
+}
+
+#[test]
+fn a_password_that_is_not_noted_is_asked_for() {
+    let world = World::new();
+    let url = world.url.replacen('@', ":hunter2@", 1);
+    let _serve = world.serve_with(&world.data, &[("DATABASE_URL", &url)]);
+    for verb in ["health", "runs", "doctor"] {
+        let output = world.command_without_database(&[verb]).output().unwrap();
+        let said = text_of(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("say the whole URL in `DATABASE_URL`") && !said.contains("hunter2"),
+            "{said}"
+        );
+    }
+    assert!(!world.data.join("postgres").exists());
+    let note = std::fs::read_to_string(world.data.join("service.json")).unwrap();
+    assert!(!note.contains("hunter2"), "{note}");
+}
+
+#[test]
+fn a_service_that_turns_to_a_private_postgres_says_so() {
+    let world = World::new();
+    world.serve().stop();
+    let log = world.serve_without_database(&[]).stop();
+    assert!(log.contains("used another database before"), "{log}");
+    let log = world.serve_without_database(&[]).stop();
+    assert!(!log.contains("used another database before"), "{log}");
+}
+
+#[test]
+fn a_private_postgres_that_is_down_is_not_started_to_be_asked() {
+    let world = World::new();
+    let serve = world.serve_without_database(&[]);
+    serve.signal(Signal::STOP);
+    let pid_file = world.data.join("postgres/data/postmaster.pid");
+    let server = std::fs::read_to_string(&pid_file).unwrap();
+    let pid = server.lines().next().unwrap().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    let is_gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('Z'))
+    };
+    crate::support::wait_until("it is gone", is_gone);
+    let output = world.command_without_database(&["health"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text_of(&output));
+    assert!(text_of(&output).contains("does not run"), "{}", text_of(&output));
+    assert_eq!(std::fs::read_to_string(&pid_file).unwrap(), server);
+    serve.signal(Signal::CONT);
+}
+
+#[test]
+fn a_host_that_is_called_otherwise_now_has_the_same_service() {
+    let world = World::new();
+    let _serve = world.serve();
+    let renamed = |program: &std::ffi::OsStr| {
+        let mut command = std::process::Command::new("unshare");
+        command.args([
+            "--uts",
+            "sh",
+            "-c",
+            "echo renamed > /proc/sys/kernel/hostname && exec \"$0\" health --json",
+        ]);
+        command.arg(program);
+        command
+    };
+    if !renamed("true".as_ref()).status().is_ok_and(|status| status.success()) {
+        skip("this takes root, and `unshare`");
+        return;
+    }
+    let ours = world.command(&[]);
+    let mut command = renamed(ours.get_program());
+    for (name, value) in ours.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    let seen: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_ne!(seen["node"]["host"], "renamed", "it is named as its row has it");
 }
 
 #[test]

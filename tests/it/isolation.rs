@@ -402,6 +402,132 @@ fn capabilities_that_the_service_is_lent_reach_the_keepers_of_scripts_alone() {
     drop(serve);
 }
 
+/// `dropcron` as root, beside the service of somebody else.
+fn as_root(world: &World, program: &Path, arguments: &[&str]) -> Command {
+    let ours = world.command_without_database(arguments);
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(&world.root)
+        .stdin(std::process::Stdio::null());
+    for (name, value) in ours.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    // Where the scripts are the service knows.
+    command.env_remove("DROPCRON_SCRIPTS_DIR");
+    command
+}
+
+/// The service as a unit of systemd starts it: with these rights, and nothing of root.
+fn service_with_rights(world: &World, program: &Path) -> crate::support::Serve {
+    const RIGHTS: &str = "-all,+setuid,+setgid,+kill,+chown,+fowner,+dac_override";
+    let plain = as_nobody(world, program, &["serve"]);
+    let mut command = Command::new("setpriv");
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.args([set, RIGHTS]);
+    }
+    command.args(plain.get_args()).current_dir(&world.root);
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let serve = world.spawn_serve(command, &[("DROPCRON_RUN_AS", "daemon")]);
+    serve.wait_for_log(" serves");
+    serve
+}
+
+fn uid_of(user: &str) -> u32 {
+    let output = Command::new("id").args(["-u", user]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+/// A script that says who it runs as.
+fn who(world: &World) {
+    world.script("who.py", "import os\ndef run():\n    return os.getuid()");
+}
+
+fn files_of_root(directory: &Path) -> String {
+    let found = Command::new("find")
+        .arg(directory)
+        .args(["-uid", "0"])
+        .output()
+        .unwrap();
+    String::from_utf8(found.stdout).unwrap()
+}
+
+#[test]
+fn root_works_beside_a_service_as_that_does() {
+    if !can_become_another() {
+        return;
+    }
+    let world = World::new();
+    let program = reachable_program(&world);
+    who(&world);
+    give_to_nobody(&world.root);
+    let serve = service_with_rights(&world, &program);
+    for verb in ["runs", "health", "tasks"] {
+        let output = as_root(&world, &program, &[verb]).output().unwrap();
+        assert!(output.status.success(), "{verb}: {}", crate::support::text_of(&output));
+    }
+    let row = value_of(&mut as_root(&world, &program, &["run", "who.py", "--json"]));
+    assert_eq!(row, uid_of("daemon"), "as the service runs it");
+    let findings = as_root(&world, &program, &["doctor", "--json"]).output().unwrap();
+    let findings: Vec<Value> = serde_json::from_slice(&findings.stdout).unwrap();
+    let user = findings.iter().find(|finding| finding["about"] == "user").unwrap();
+    assert_eq!(user["level"], "ok", "{user}");
+    // The service's own user in a shell, which has none of its rights.
+    let own = |arguments: &[&str]| crate::support::text_of(&as_nobody(&world, &program, arguments).output().unwrap());
+    let said = own(&["run", "who.py"]);
+    assert!(
+        said.contains("runs scripts as `daemon`") && said.contains("`sudo dropcron run`"),
+        "{said}"
+    );
+    let said = own(&["doctor"]);
+    assert!(said.contains("`sudo dropcron doctor` tries it"), "{said}");
+    serve.stop();
+    assert_eq!(files_of_root(&world.data), "", "nothing is in the way of the service");
+    // What stands in the data directory alone is not the word of a service.
+    let said = crate::support::text_of(&as_root(&world, &program, &["run", "who.py"]).output().unwrap());
+    assert!(said.contains("while that service runs"), "{said}");
+    let mut root = as_root(&world, &program, &["run", "who.py", "--json"]);
+    assert_eq!(
+        value_of(root.env("DROPCRON_RUN_AS", "daemon")),
+        uid_of("daemon"),
+        "root's own word is enough"
+    );
+    assert_eq!(files_of_root(&world.data), "");
+}
+
+#[test]
+fn root_starts_nothing_as_somebody_whom_only_a_file_names() {
+    if !can_become_another() {
+        return;
+    }
+    let world = World::new();
+    let program = reachable_program(&world);
+    who(&world);
+    give_to_nobody(&world.root);
+    // Its scripts are its own user's, and can write what it noted.
+    let serve = world.spawn_serve(as_nobody(&world, &program, &["serve"]), &[]);
+    serve.wait_for_log(" serves");
+    let run = || as_root(&world, &program, &["run", "who.py", "--json"]);
+    assert_eq!(value_of(&mut run()), uid_of(NOBODY));
+    let note = world.data.join("service.json");
+    let mut forged: Value = serde_json::from_slice(&std::fs::read(&note).unwrap()).unwrap();
+    for name in ["root", "daemon"] {
+        forged["variables"]["DROPCRON_RUN_AS"] = name.into();
+        std::fs::write(&note, forged.to_string()).unwrap();
+        let output = run().output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", crate::support::text_of(&output));
+    }
+    serve.stop();
+}
+
 #[test]
 fn processes_that_double_at_every_turn_are_stopped() {
     if !can_become_another() {

@@ -24,6 +24,7 @@ mod connect;
 mod diff;
 mod doctor;
 mod documents;
+mod dump;
 mod executor;
 mod faults;
 mod firing;

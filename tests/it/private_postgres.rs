@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rustix::process::Pid;
 
-use crate::support::{Serve, World, text_of, wait_until};
+use crate::support::{Serve, World, skip, text_of, wait_until};
 
 /// A service with a private Postgres.
 fn start_serve(world: &World) -> Serve {
@@ -134,4 +134,63 @@ fn a_second_service_on_the_data_directory_is_refused() {
     );
     assert!(!log.contains("panicked"), "{log}");
     first.stop();
+}
+
+/// The program as it is run in another container on the same volume: with process numbers of its own.
+fn in_another_container(world: &World, arguments: &[&str]) -> Option<std::process::Output> {
+    let ours = world.command_without_database(arguments);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--ipc", "--mount", "--fork", "--mount-proc"]);
+    if !rustix::process::geteuid().is_root() || !command.arg("true").status().is_ok_and(|status| status.success()) {
+        skip("this takes root, and `unshare`");
+        return None;
+    }
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--pid", "--ipc", "--mount", "--fork", "--mount-proc"]);
+    command.arg(ours.get_program()).args(ours.get_args());
+    for (name, value) in ours.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Some(command.stdin(std::process::Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn a_command_in_another_container_joins_the_server_of_the_service() {
+    let world = World::new();
+    let serve = serve(&world);
+    let server = std::fs::read(pid_file(&world)).unwrap();
+    let query = "select pg_postmaster_start_time() from node";
+    let Some(output) = in_another_container(&world, &["psql", "-XAtc", query]) else {
+        return;
+    };
+    assert!(output.status.success(), "{}", text_of(&output));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        dropcron_ok(&world, &["psql", "-XAtc", query]),
+        "one server for both"
+    );
+    assert_eq!(std::fs::read(pid_file(&world)).unwrap(), server);
+    serve.stop();
+    assert!(!pid_file(&world).exists());
+}
+
+#[test]
+fn a_command_in_another_container_leaves_the_server_running() {
+    let world = World::new();
+    let first = serve(&world);
+    let server = postmaster(&world).unwrap();
+    first.kill();
+    if in_another_container(&world, &["runs"]).is_none() {
+        return;
+    }
+    assert!(
+        !is_gone(server),
+        "no signal from there reaches it, or anybody else of its number"
+    );
+    dropcron_ok(&world, &["runs"]);
+    assert!(!pid_file(&world).exists());
+    wait_until("the postmaster is gone", || is_gone(server));
 }

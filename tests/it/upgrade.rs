@@ -52,6 +52,40 @@ fn the_newest_version_stays_as_it_is() {
 }
 
 #[test]
+fn statistics_that_could_not_be_gathered_are_gathered_by_the_next_call() {
+    let world = World::new();
+    let psql = |statement: &str| {
+        let output = world
+            .command_without_database(&["psql", "-qXAtc", statement])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text_of(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // ANALYZE looks at what an index is made of.
+    psql(
+        "create function picky(integer) returns integer immutable language plpgsql as 'begin return $1; end'; \
+         create table stubborn as select * from generate_series(1, 9) number; create index on stubborn (picky(number)); \
+         create or replace function picky(integer) returns integer immutable language plpgsql as 'begin raise ''not now''; end'",
+    );
+    let (code, said) = upgrade(&world, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("already") && said.contains("the statistics are not gathered"),
+        "{said}"
+    );
+    psql(
+        "create or replace function picky(integer) returns integer immutable language plpgsql as 'begin return $1; end'",
+    );
+    let (code, said) = upgrade(&world, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        psql("select count(*) > 0 from pg_stats where tablename = 'stubborn'").trim(),
+        "t"
+    );
+}
+
+#[test]
 fn a_service_that_runs_is_in_the_way() {
     let world = World::new();
     let serve = world.serve_without_database(&[]);
@@ -96,9 +130,9 @@ fn a_cluster_moves_to_a_newer_version_with_all_that_is_in_it() {
     world.script("one.py", "def run():\n    return 1");
     // A cluster takes the newest version there is: the older one is all that this command sees.
     let settings = dropcron::database::ClusterSettings {
-        data_directory: world.data.clone(),
         search_path: Some(bin.clone().into()),
         distribution_directories: Vec::new(),
+        ..dropcron::database::ClusterSettings::new(&world.data)
     };
     let cluster = dropcron::database::Cluster::open(&settings).unwrap();
     assert_eq!(cluster.version().unwrap(), *old);

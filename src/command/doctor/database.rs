@@ -1,4 +1,4 @@
-//! What the doctor sees of the database. It migrates nothing, and makes no private Postgres where there is none.
+//! What the doctor sees of the database. It migrates nothing, and neither makes nor starts a private Postgres.
 
 use std::time::Instant;
 
@@ -14,13 +14,14 @@ use crate::store::server::{self, ServerRow};
 
 /// Looks at the database in use.
 pub(super) async fn look(config: &Config) -> anyhow::Result<DatabaseFacts> {
-    if config.database_url.is_none() && !Cluster::is_made(&config.data_directory) {
-        let settings = ClusterSettings::new(config.data_directory.clone());
-        let binaries = tokio::task::spawn_blocking(move || Cluster::newest_binaries(&settings)).await?;
-        return Ok(DatabaseFacts::NotMadeYet(binaries.map_err(|error| error.to_string())));
-    }
     let access = match Access::open_as_it_is(config).await {
-        Ok(access) => access,
+        Ok(Some(access)) => access,
+        Ok(None) if Cluster::is_made(&config.data_directory) => return Ok(DatabaseFacts::NotRunning),
+        Ok(None) => {
+            let settings = ClusterSettings::new(config.data_directory.clone());
+            let binaries = tokio::task::spawn_blocking(move || Cluster::newest_binaries(&settings)).await?;
+            return Ok(DatabaseFacts::NotMadeYet(binaries.map_err(|error| error.to_string())));
+        }
         Err(error) if crate::command::exit_of(&error) == Exit::Usage => return Err(error),
         Err(error) => return Ok(DatabaseFacts::Unreachable(format!("{error:#}"))),
     };

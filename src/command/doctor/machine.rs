@@ -98,6 +98,7 @@ pub(super) fn identity(config: &Config) -> Option<Identity> {
 pub(super) async fn script_user(config: &Config, interpreter: Option<&Interpreter>) -> anyhow::Result<UserFacts> {
     let found = config.run_as.as_deref().map_or(Ok(None), ScriptUser::find);
     let scripts = match found {
+        Err(ScriptUserError::NotAllowed { name, .. }) if config.is_run_as_noted => ScriptUserFacts::OfService(name),
         Err(error) => ScriptUserFacts::Impossible(error.to_string(), obstacle(&error)),
         Ok(None) => ScriptUserFacts::Same,
         Ok(Some(user)) => ScriptUserFacts::Other {

@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn no_directories_mean_no_binaries() {
         let settings = ClusterSettings {
-            data_directory: PathBuf::from("/nonexistent"),
             search_path: Some("".into()),
             distribution_directories: vec![PathBuf::from("/nonexistent")],
+            ..ClusterSettings::new("/nonexistent")
         };
         let message = Binaries::newest(&settings)
             .expect_err("there is nothing to find")

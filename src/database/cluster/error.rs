@@ -57,9 +57,11 @@ pub enum ClusterError {
         problem: String,
     },
 
-    /// There is no `psql`.
-    #[error("found no `psql` at `{}` or on the PATH; install one (`apt-get install postgresql-client`)", looked_for.display())]
-    NoPsql {
+    /// A client program is missing.
+    #[error("found no `{program}` at `{}` or on the PATH; install one (`apt-get install postgresql-client`)", looked_for.display())]
+    NoClient {
+        /// The program.
+        program: &'static str,
         /// Where it would be beside the server binaries.
         looked_for: PathBuf,
     },
@@ -160,6 +162,31 @@ pub enum ClusterError {
         log_file: PathBuf,
         /// What the server and `pg_ctl` said in this attempt.
         output: String,
+    },
+
+    /// Somebody else runs a server on the cluster.
+    #[error(
+        "a Postgres server that dropcron did not start (pid {pid}) runs on the private cluster in `{}`; stop it \
+         (`pg_ctl stop -D {}`), and try again", cluster.display(), cluster.display()
+    )]
+    ForeignServer {
+        /// The cluster's directory.
+        cluster: PathBuf,
+        /// The server, as its `postmaster.pid` says.
+        pid: i32,
+    },
+
+    /// A server runs and nothing of it can be reached from here.
+    #[error(
+        "a Postgres server of the private cluster in `{}` still runs and cannot be reached from here: it hangs, or is in another \
+         container; use it there, or stop it first (`fuser -v {}` names its processes on their machine)",
+        cluster.display(), log_file.display()
+    )]
+    OutOfReach {
+        /// The cluster's directory.
+        cluster: PathBuf,
+        /// The server's log file, which its processes hold.
+        log_file: PathBuf,
     },
 
     /// The server was not ready in time.

@@ -87,10 +87,15 @@ impl Layout {
         self.cluster().join("postmaster.pid")
     }
 
+    /// The directory of the Unix socket where the path suits one.
+    pub(super) fn socket_beside(&self) -> PathBuf {
+        self.root.join("socket")
+    }
+
     /// Makes the directory of the Unix socket, 0700 and the account's: beside the cluster, or where that path does
     /// not suit a socket, below the runtime directory under a name made from the path.
     pub(super) fn prepare_socket_directory(&self, account: &Account) -> Result<PathBuf, ClusterError> {
-        let beside = self.root.join("socket");
+        let beside = self.socket_beside();
         // libpq takes a comma for the end of a host, even a percent-encoded one.
         let bytes = beside.as_os_str().as_bytes();
         if bytes.len() <= LONGEST_SOCKET_DIRECTORY && !bytes.contains(&b',') {

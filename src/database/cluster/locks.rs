@@ -132,7 +132,8 @@ pub(super) fn noted_pid(path: &Path) -> Option<u32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-fn try_exclusive(file: &File, path: &Path) -> Result<bool, ClusterError> {
+/// Takes a lock if nobody has it. It stays until the last copy of the file's descriptor is closed.
+pub(super) fn try_exclusive(file: &File, path: &Path) -> Result<bool, ClusterError> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),

@@ -11,7 +11,7 @@
 //! postgres/control.lock       held for a moment, around each start, join and stop
 //! postgres/users.lock         held shared, for as long as a process uses the cluster
 //! postgres/postgresql.conf    written anew at every start, like pg_hba.conf and pg_ident.conf
-//! postgres/postgres.log       the server's log; postgres.log.1 is the one before
+//! postgres/postgres.log       the server's log, locked by the server's processes; postgres.log.1 is the one before
 //! postgres/socket/            the Unix socket, unless the path is too long for one
 //! postgres/data/              the cluster itself, made beside and renamed into place
 //! ```
@@ -20,6 +20,9 @@
 //! whoever leaves takes `control`, lets go of `users`, and stops the server if nobody else holds it. A process that dies
 //! by kill -9 loses both locks and leaves the server running: the next one joins it, and stops it when it leaves as the
 //! last. No process ever needs to be told of another.
+//!
+//! Containers may share a data directory. The locks hold across them, a server is joined by its socket wherever it is, and
+//! its hold on the log says that it lives where neither its pid nor its socket can be seen: then nothing is started.
 
 mod account;
 mod binaries;
@@ -35,6 +38,7 @@ mod upgrade;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use binaries::Binaries;
 use layout::Layout;
@@ -48,6 +52,9 @@ pub use upgrade::Upgrade;
 /// The role and the database that dropcron uses in its private cluster.
 const ROLE_AND_DATABASE: &str = "dropcron";
 
+/// Backends that outlive a killed postmaster end by themselves, at the latest with the statement that they are in.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
+
 /// Where the private cluster lives and where server binaries are looked for.
 #[derive(Debug, Clone)]
 pub struct ClusterSettings {
@@ -57,6 +64,8 @@ pub struct ClusterSettings {
     pub search_path: Option<OsString>,
     /// Directories looked into after the `PATH`, each with `initdb`, `pg_ctl` and `postgres` in it.
     pub distribution_directories: Vec<PathBuf>,
+    /// How long what is left of a server that died may keep a new one from starting.
+    pub orphan_limit: Duration,
 }
 
 impl ClusterSettings {
@@ -66,6 +75,7 @@ impl ClusterSettings {
             data_directory: data_directory.into(),
             search_path: None,
             distribution_directories: binaries::distribution_directories(),
+            orphan_limit: ORPHAN_LIMIT,
         }
     }
 }
@@ -101,6 +111,31 @@ impl Cluster {
             control,
             users: Some(users),
         })
+    }
+
+    /// Joins the cluster where its server runs, wherever that is; `None` where it does not. Makes and starts nothing.
+    pub fn join(settings: &ClusterSettings) -> Result<Option<Cluster>, ClusterError> {
+        if !Cluster::is_made(&settings.data_directory) {
+            return Ok(None);
+        }
+        let layout = Layout::prepare(&settings.data_directory)?;
+        let control = Control::open(&layout)?;
+        let users = Users::open(&layout)?;
+        let server = Server::new(layout, settings.clone());
+
+        let held = control.acquire()?;
+        let Some(running) = server.running() else {
+            return Ok(None);
+        };
+        users.join()?;
+        drop(held);
+
+        Ok(Some(Cluster {
+            url: url(&running.socket_directory),
+            server,
+            control,
+            users: Some(users),
+        }))
     }
 
     /// Whether there is a private cluster in a data directory, running or not.
@@ -151,11 +186,19 @@ impl Cluster {
 
     /// The `psql` to use with [`Cluster::url`]: the one beside the server binaries, else the one on the `PATH`.
     pub fn psql(&self) -> Result<PathBuf, ClusterError> {
-        let beside = self.binaries_directory()?.join("psql");
+        self.client("psql")
+    }
+
+    /// The same of another client program, such as `pg_dump`.
+    pub fn client(&self, program: &'static str) -> Result<PathBuf, ClusterError> {
+        let beside = self.binaries_directory()?.join(program);
         if beside.is_file() {
             return Ok(beside);
         }
-        which::which("psql").map_err(|_| ClusterError::NoPsql { looked_for: beside })
+        which::which(program).map_err(|_| ClusterError::NoClient {
+            program,
+            looked_for: beside,
+        })
     }
 
     /// Leaves the cluster; the last user stops the server (open transactions are rolled back). Blocks for as long as

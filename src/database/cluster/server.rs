@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::layout::{Layout, PORT};
-use super::postmaster::{self, Phase, Postmaster};
+use super::locks::try_exclusive;
+use super::postmaster::{self, Kind, Phase, Postmaster};
 use super::{Binaries, ClusterError, ClusterSettings, ROLE_AND_DATABASE, initialize};
 
 /// How long a start may take. A crash recovery replays up to `max_wal_size`, on a slow disk for minutes.
@@ -21,9 +22,6 @@ const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// How long a stop may take: it ends with a checkpoint of at most `shared_buffers`.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-
-/// How long backends that outlive a killed postmaster may keep a new one from starting.
-const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
 
 /// How often the state is looked at while it is about to change.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -80,6 +78,16 @@ impl Server {
         }
     }
 
+    /// The server, if it accepts connections now.
+    pub(super) fn running(&self) -> Option<Running> {
+        let found = postmaster::find(&self.layout)?;
+        let is_reached = found.kind != Kind::Foreign && found.phase == Phase::Ready && found.has_socket();
+        is_reached.then_some(Running {
+            socket_directory: found.socket_directory,
+            was_started: false,
+        })
+    }
+
     /// Returns once the server accepts connections: makes, starts, or waits for it as its state asks.
     pub(super) fn ensure_ready(&mut self) -> Result<Running, ClusterError> {
         let mut was_started = false;
@@ -87,6 +95,14 @@ impl Server {
         let mut wait = Wait::new(START_LIMIT, "waiting for the private Postgres to accept connections");
         loop {
             match postmaster::find(&self.layout) {
+                Some(Postmaster {
+                    kind: Kind::Foreign,
+                    pid,
+                    ..
+                }) => {
+                    let cluster = self.layout.cluster();
+                    return Err(ClusterError::ForeignServer { cluster, pid });
+                }
                 Some(Postmaster {
                     phase: Phase::Starting, ..
                 }) => {}
@@ -115,8 +131,8 @@ impl Server {
                     Attempt::Started => was_started = true,
                     Attempt::InTheWay => {
                         let since = *orphans_since.get_or_insert_with(Instant::now);
-                        if since.elapsed() > ORPHAN_LIMIT {
-                            return Err(self.start_failed(0));
+                        if since.elapsed() > self.settings.orphan_limit {
+                            return Err(self.in_the_way()?);
                         }
                     }
                 },
@@ -131,15 +147,24 @@ impl Server {
         }
     }
 
-    /// Stops the server in the fast mode, and waits until it is gone. Nothing to do where none runs.
+    /// Stops the server in the fast mode, and waits until it is gone. Nothing to do where none runs, and nothing that can be
+    /// done for one that no signal reaches.
     pub(super) fn stop(&self) -> Result<(), ClusterError> {
         let mut wait = Wait::new(STOP_LIMIT, "waiting for the private Postgres to shut down");
         let mut asked = None;
         let mut socket_directory = None;
         while let Some(running) = postmaster::find(&self.layout) {
-            if asked != Some(running.pid) {
-                running.ask_to_stop();
-                asked = Some(running.pid);
+            match running.kind {
+                Kind::Here if asked != Some(running.pid) => {
+                    running.ask_to_stop();
+                    asked = Some(running.pid);
+                }
+                Kind::Elsewhere if running.phase != Phase::Stopping => {
+                    tracing::info!("the private Postgres runs in another container, and is left running");
+                    return Ok(());
+                }
+                Kind::Foreign => return Ok(()),
+                Kind::Here | Kind::Elsewhere => {}
             }
             if !wait.pause() {
                 let log_file = self.layout.log_file();
@@ -174,12 +199,17 @@ impl Server {
         let account = Account::of_server()?;
         let binaries = self.binaries_for_start(&account)?;
         account.check_reaches(&self.layout.cluster())?;
+        let log = self.open_log()?;
+        if !try_exclusive(&log, &self.layout.log_file())? {
+            return Ok(Attempt::InTheWay);
+        }
         let socket_directory = self.layout.prepare_socket_directory(&account)?;
         self.write_configuration(&account)?;
         self.trim_log()?;
         postmaster::remove_stale_lock_files(&self.layout, &socket_directory)?;
 
-        let (log, log_begins_at) = self.open_log()?;
+        let path = self.layout.log_file();
+        let log_begins_at = log.metadata().map_err(ClusterError::io("look at", &path))?.len();
         let mut pg_ctl = self.pg_ctl_start(&binaries, &account, &socket_directory, log)?;
         let spawn_error = |source| ClusterError::Spawn {
             program: binaries.program("pg_ctl"),
@@ -244,7 +274,8 @@ impl Server {
         Ok(command)
     }
 
-    /// The server's options. What we reach it by stands here, where no `ALTER SYSTEM` can change it.
+    /// The server's options. What we reach it by stands here, where no `ALTER SYSTEM` can change it; and that its processes keep
+    /// the log open, and so locked.
     fn options(&self, socket_directory: &Path) -> OsString {
         let config_file = self.layout.config_file();
         let directories = list_item_quoted(socket_directory.as_os_str().as_bytes());
@@ -252,6 +283,7 @@ impl Server {
             [b"config_file=", config_file.as_os_str().as_bytes()].concat(),
             [b"unix_socket_directories=", directories.as_slice()].concat(),
             format!("port={PORT}").into_bytes(),
+            b"logging_collector=off".to_vec(),
         ];
         let options = settings
             .iter()
@@ -265,17 +297,26 @@ impl Server {
         write_whole(&self.layout.config_file(), &configuration(&self.layout))
     }
 
-    /// Opens the log for a start, and returns where its part of it begins.
-    fn open_log(&self) -> Result<(File, u64), ClusterError> {
+    /// Opens the log for a start. Once locked, it stays locked for as long as any process of the server lives: all of them have
+    /// this opening as their standard error, in whichever container they are, and the kernel counts for all.
+    fn open_log(&self) -> Result<File, ClusterError> {
         let path = self.layout.log_file();
-        let file = OpenOptions::new()
+        OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
             .open(&path)
-            .map_err(ClusterError::io("open", &path))?;
-        let length = file.metadata().map_err(ClusterError::io("look at", &path))?.len();
-        Ok((file, length))
+            .map_err(ClusterError::io("open", &path))
+    }
+
+    /// What keeps a server from starting, after it was waited for in vain.
+    fn in_the_way(&self) -> Result<ClusterError, ClusterError> {
+        let log_file = self.layout.log_file();
+        if try_exclusive(&self.open_log()?, &log_file)? {
+            return Ok(self.start_failed(0));
+        }
+        let cluster = self.layout.cluster();
+        Ok(ClusterError::OutOfReach { cluster, log_file })
     }
 
     fn start_failed(&self, log_begins_at: u64) -> ClusterError {

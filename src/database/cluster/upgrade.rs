@@ -13,7 +13,7 @@ use super::account::Account;
 use super::layout::{Layout, PORT};
 use super::locks::{Control, Users};
 use super::server::{Server, hba, ident, write_whole};
-use super::{Binaries, Cluster, ClusterError, ClusterSettings, ROLE_AND_DATABASE, initialize};
+use super::{Binaries, Cluster, ClusterError, ClusterSettings, ROLE_AND_DATABASE, initialize, postmaster};
 
 /// What became of a cluster that was to be upgraded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,11 @@ impl Cluster {
         let mut server = Server::new(layout.clone(), settings.clone());
         server.ensure_ready()?;
         server.stop()?;
+        if postmaster::find(&layout).is_some() {
+            return Err(ClusterError::InUse {
+                cluster: layout.cluster(),
+            });
+        }
         move_to(&layout, &old, &new, &kept)?;
         Ok(Upgrade::Done {
             from,

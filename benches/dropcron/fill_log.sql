@@ -34,7 +34,7 @@ SELECT nextval('run_id_sequence'), task_id, name, at, CASE luck WHEN 500 THEN 'm
 
 INSERT INTO observation (task_id, series, at, value, kind, run_id, attempt, judged_at)
 SELECT task_id, 'price', scheduled_for, (return_value->>'price')::numeric, 'number', run_id, attempt, now()
-  FROM run_log WHERE task_id % 10 = 0 AND status = 'succeeded' ORDER BY scheduled_for;
+  FROM run_log WHERE task_name LIKE '%0' AND status = 'succeeded' ORDER BY scheduled_for;
 
 INSERT INTO task_stat (task_id, last_run_id, last_scheduled_for, last_status, last_finished_at, last_duration_ms, last_success_at,
                        consecutive_failures, runs_total, failures_total)

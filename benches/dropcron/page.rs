@@ -53,8 +53,8 @@ const REQUESTS: &[(&str, &str)] = &[
     ("runs: the newest", "/api/v1/runs?limit=100"),
     ("runs: behind half a million", "/api/v1/runs?limit=100&cursor={middle}"),
     (
-        "runs: of one hour, 100 days ago",
-        "/api/v1/runs?limit=100&from={2401h}&to={2400h}",
+        "runs: of one day, 100 days ago",
+        "/api/v1/runs?limit=100&from={2424h}&to={2400h}",
     ),
     ("runs: failed", "/api/v1/runs?status=failed&limit=100"),
     (

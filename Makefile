@@ -69,6 +69,7 @@ fmt: check-tools ## Format the code
 
 bench: ## Measure
 	@tools/setup.sh test
+	@tools/page.sh build
 	cargo bench --locked --bench dropcron
 	cargo bench --locked --bench report
 

@@ -1,7 +1,7 @@
 //! `make bench`: the figures of docs/performance.md, for the machine it runs on.
 //!
 //! Everything is measured on the real program with a private Postgres (fsync on), beside yardsticks in the same run: bare
-//! interpreters, started the same way. Ratios are what travels between machines. Takes about five minutes.
+//! interpreters, started the same way. Ratios are what travels between machines. Takes about ten minutes.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -12,6 +12,13 @@ use std::time::{Duration, Instant};
 use dropcron::executor::{Executor, Interpreter, Invocation, OutputLimits, output_channel};
 use dropcron::script::Limits;
 use tokio_postgres::{Client, NoTls};
+
+#[path = "dropcron/page.rs"]
+mod page;
+#[path = "dropcron/visitor.rs"]
+mod visitor;
+#[path = "dropcron/watchers.rs"]
+mod watchers;
 
 const PLAIN: &str = "import time\ndef run():\n    return time.time()\n";
 const ASYNC: &str = "import time\nasync def run():\n    return time.time()\n";
@@ -65,6 +72,12 @@ async fn measure() -> anyhow::Result<()> {
     }
     if wanted("spawn") {
         spawn_cost().await?;
+    }
+    if wanted("page") {
+        page::measure().await?;
+    }
+    if wanted("watchers") {
+        watchers::measure().await?;
     }
     Ok(())
 }
@@ -530,6 +543,19 @@ impl Bench {
     /// Asks for a run as any client may, and waits for its end; milliseconds.
     async fn request(&self, task: &str) -> anyhow::Result<f64> {
         let begun = Instant::now();
+        let run_id = self.ask(task).await?;
+        let ended = self
+            .client
+            .prepare("select not exists (select 1 from dropcron.run_lease where run_id = $1)")
+            .await?;
+        while !self.client.query_one(&ended, &[&run_id]).await?.get::<_, bool>(0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(begun.elapsed().as_secs_f64() * 1000.0)
+    }
+
+    /// Asks for a run, and gives its number.
+    async fn ask(&self, task: &str) -> anyhow::Result<i64> {
         let row = self
             .client
             .query_one(
@@ -542,15 +568,7 @@ impl Bench {
                 &[&task],
             )
             .await?;
-        let run_id: i64 = row.get(0);
-        let ended = self
-            .client
-            .prepare("select not exists (select 1 from dropcron.run_lease where run_id = $1)")
-            .await?;
-        while !self.client.query_one(&ended, &[&run_id]).await?.get::<_, bool>(0) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        Ok(begun.elapsed().as_secs_f64() * 1000.0)
+        Ok(row.get(0))
     }
 
     /// Milliseconds between the due time and the time stamped inside `run()`.
@@ -593,7 +611,8 @@ fn spawn_serve(root: &Path) -> anyhow::Result<Child> {
     command.arg("serve").env_remove("DATABASE_URL");
     command
         .env("DROPCRON_SCRIPTS_DIR", root.join("scripts"))
-        .env("DROPCRON_DATA_DIR", root.join("data"));
+        .env("DROPCRON_DATA_DIR", root.join("data"))
+        .env("DROPCRON_LISTEN", "127.0.0.1:0");
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -172,6 +172,14 @@ words! {
 }
 
 impl Reason {
+    /// The reasons that a status can have; none for `queued`, `running` and `succeeded`.
+    pub fn of(status: Status) -> impl Iterator<Item = Reason> {
+        Reason::ALL
+            .iter()
+            .copied()
+            .filter(move |reason| reason.status() == status)
+    }
+
     /// The status that this reason belongs to.
     pub fn status(self) -> Status {
         use Reason::*;

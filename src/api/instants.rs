@@ -84,12 +84,10 @@ pub async fn list_instants(
     let limit = page_size(query.limit)?;
     let filter = RunFilter {
         task_name: Some(name.clone()),
-        status: None,
-        trigger: None,
-        since: storable(query.from.unwrap_or(Timestamp::MIN)),
-        until: query.to.map_or(Timestamp::MAX, storable),
-        value: None,
+        since: query.from.map(storable),
+        until: query.to.map(storable),
         before: query.cursor.as_deref().map(read_cursor).transpose()?,
+        ..RunFilter::default()
     };
     let mut connection = api.database.connection().await?;
     let card = find_card(&mut connection, &name).await?;

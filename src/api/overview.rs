@@ -1,4 +1,4 @@
-//! Everything at a glance: what runs, what comes, what failed and was missed today, and a day of all tasks on one line each.
+//! Everything at a glance: what runs, what comes, what failed and was missed today, and a day of tasks on one line each.
 
 use axum::extract::State;
 use jiff::civil::time;
@@ -7,25 +7,22 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Params, storable};
+use super::extract::{Params, bad_cursor, page_size, storable};
 use super::nodes::Node;
 use super::problem::Problem;
 use super::runs::Run;
 use super::{App, directory};
 use crate::plan::just_before;
 use crate::schedule::Schedule;
-use crate::store::overview::{self, TimelineRow, UpcomingRow};
+use crate::store::overview::{self, TimelineRow, TimelineSpan, UpcomingRow};
 
 /// What stands in one of the lists of the overview at most.
 const SHOWN: i64 = 50;
 
-/// Tasks of a timeline at most.
-const TIMELINE_TASKS: i64 = 1000;
-
 /// Runs of one task in a timeline at most, and instants to come.
 const TIMELINE_RUNS: i64 = 300;
 
-/// Marks of a whole timeline at most.
+/// Marks of one page of a timeline at most.
 const TIMELINE_MARKS: usize = 20_000;
 
 /// The span of a timeline at most.
@@ -180,9 +177,13 @@ pub struct TimelineQuery {
     from: Option<Timestamp>,
     /// Its end; 12 hours from now unless said otherwise.
     to: Option<Timestamp>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// At most so many tasks; 100 unless said otherwise, 1000 at most.
+    limit: Option<i64>,
 }
 
-/// All tasks on one line each.
+/// Tasks on one line each.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Timeline {
     /// The clock of this service.
@@ -193,8 +194,10 @@ pub struct Timeline {
     pub to: Timestamp,
     /// In the order of their names.
     pub tasks: Vec<TimelineTask>,
-    /// Whether something is left out: more than 1000 tasks, or than 20000 marks in all.
+    /// Whether marks are left out: a page has 20000 at most, and the first tasks have theirs.
     pub truncated: bool,
+    /// What to send as `cursor` for the tasks behind; none: these are the last.
+    pub next_cursor: Option<String>,
 }
 
 /// One line.
@@ -234,6 +237,10 @@ pub async fn read_timeline(
     Params(query): Params<TimelineQuery>,
 ) -> Result<axum::Json<Timeline>, Problem> {
     const HALF_A_DAY: SignedDuration = SignedDuration::from_hours(12);
+    let limit = page_size(query.limit)?;
+    if query.cursor.as_deref().is_some_and(str::is_empty) {
+        return Err(bad_cursor(""));
+    }
     let now = Timestamp::now();
     let from = query.from.map_or_else(|| now - HALF_A_DAY, storable);
     let to = query.to.map_or_else(|| now + HALF_A_DAY, storable);
@@ -242,19 +249,27 @@ pub async fn read_timeline(
             "`from` must be before `to`, by 31 days at most; ask for a shorter span",
         ));
     }
+    let span = TimelineSpan {
+        since: from,
+        until: to,
+        after_name: query.cursor,
+    };
     let mut connection = api.database.connection().await?;
-    let mut rows = overview::timeline(&mut connection, from, to, TIMELINE_TASKS + 1, TIMELINE_RUNS).await?;
+    let mut rows = overview::timeline(&mut connection, &span, limit + 1, TIMELINE_RUNS).await?;
     drop(connection);
-    let more_tasks = rows.len() as i64 > TIMELINE_TASKS;
-    rows.truncate(usize::try_from(TIMELINE_TASKS).unwrap_or(usize::MAX));
+    let next_cursor = (rows.len() as i64 > limit).then(|| {
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        rows.last().map(|row| row.name.clone())
+    });
     let drawn = tokio::task::spawn_blocking(move || draw(rows, now, from, to));
-    let (tasks, more_marks) = drawn.await.map_err(Problem::internal)?;
+    let (tasks, truncated) = drawn.await.map_err(Problem::internal)?;
     Ok(axum::Json(Timeline {
         now,
         from,
         to,
         tasks,
-        truncated: more_tasks || more_marks,
+        truncated,
+        next_cursor: next_cursor.flatten(),
     }))
 }
 

@@ -1,5 +1,7 @@
 //! Runs: the log with filters, one run, and what people ask: run it now, stop it, run it again.
 
+use std::str::FromStr;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
@@ -14,12 +16,12 @@ use super::extract::{Body, Params, Segment, page_size, read_cursor, storable, wr
 use super::identity::Identity;
 use super::problem::Problem;
 use super::{App, change};
-use crate::run::{Arguments, Status, Trigger, text_of_arguments};
+use crate::run::{Arguments, Status, UnknownWord, text_of_arguments};
 use crate::script::ContentHash;
 use crate::store::Connection;
 use crate::store::pages::{self, RunFilter, ValueFilter};
 use crate::store::requests::{self, KeyState};
-use crate::store::runs::{self as store_runs, Filter, Request, RunRow};
+use crate::store::runs::{self as store_runs, Request, RunRow};
 use crate::store::tasks;
 
 /// How often a run is asked for whose place somebody else takes in the same moment.
@@ -185,6 +187,7 @@ pub struct RunQuery {
     /// Due at this instant or earlier.
     to: Option<Timestamp>,
     /// Keys and positions in the return value, joined by dots, on the way to a number that is compared; `` is the value itself.
+    /// Every run of `task`, or of all tasks, from `from` to `to` is looked at: name what you can.
     value_path: Option<String>,
     /// The least that this number may be.
     value_min: Option<f64>,
@@ -198,14 +201,6 @@ pub struct RunQuery {
 
 impl RunQuery {
     fn filter(&self) -> Result<RunFilter, Problem> {
-        if let Some(status) = &self.status {
-            let known: Result<Status, _> = status.parse();
-            known.map_err(|error| Problem::bad_request(format!("`status`: {error}")))?;
-        }
-        if let Some(trigger) = &self.trigger {
-            let known: Result<Trigger, _> = trigger.parse();
-            known.map_err(|error| Problem::bad_request(format!("`trigger`: {error}")))?;
-        }
         for (name, bound) in [("value_min", self.value_min), ("value_max", self.value_max)] {
             if bound.is_some_and(|bound| !bound.is_finite()) {
                 return Err(Problem::bad_request(format!("`{name}` must be a number with an end")));
@@ -222,10 +217,10 @@ impl RunQuery {
         });
         Ok(RunFilter {
             task_name: self.task.clone(),
-            status: self.status.clone(),
-            trigger: self.trigger.clone(),
-            since: storable(self.from.unwrap_or(Timestamp::MIN)),
-            until: self.to.map_or(Timestamp::MAX, storable),
+            status: word("status", self.status.as_deref())?,
+            trigger: word("trigger", self.trigger.as_deref())?,
+            since: self.from.map(storable),
+            until: self.to.map(storable),
             value: path.map(|path| ValueFilter {
                 path,
                 min: self.value_min,
@@ -234,6 +229,12 @@ impl RunQuery {
             before: self.cursor.as_deref().map(read_cursor).transpose()?,
         })
     }
+}
+
+/// One of a closed set of words.
+fn word<Word: FromStr<Err = UnknownWord>>(name: &str, text: Option<&str>) -> Result<Option<Word>, Problem> {
+    let word = text.map(Word::from_str).transpose();
+    word.map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
 }
 
 /// List runs, newest first.
@@ -332,12 +333,9 @@ pub async fn read_run(State(api): App, Segment(run_id): Segment<i64>) -> Result<
 }
 
 pub(super) async fn find(connection: &mut Connection, run_id: i64) -> Result<RunRow, Problem> {
-    let filter = Filter {
-        run_id: Some(run_id),
-        ..Filter::default()
-    };
-    let found = store_runs::list(connection, &filter, 1).await?.pop();
-    found.ok_or_else(|| no_run(run_id))
+    store_runs::find(connection, run_id)
+        .await?
+        .ok_or_else(|| no_run(run_id))
 }
 
 pub(super) fn no_run(run_id: i64) -> Problem {

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::executor::is_marker;
 use crate::run::Status;
 use crate::store::Connection;
-use crate::store::runs::{self, Chunk, Filter, RunRow};
+use crate::store::runs::{self, Chunk, RunRow};
 
 /// Between looks while a run goes on. Half a second is promised from a print to its line here; see the test below.
 pub(super) const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
@@ -93,11 +93,7 @@ impl Source<'_> {
 }
 
 async fn find(connection: &mut Connection, run_id: i64) -> anyhow::Result<RunRow> {
-    let filter = Filter {
-        run_id: Some(run_id),
-        ..Filter::default()
-    };
-    let found = runs::list(connection, &filter, 1).await?.pop();
+    let found = runs::find(connection, run_id).await?;
     found.ok_or_else(|| not_found(format!("there is no run {run_id}; `dropcron runs` lists them")))
 }
 

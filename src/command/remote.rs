@@ -21,6 +21,7 @@ use crate::api::{
 use crate::cli::Verb;
 use crate::config::Config;
 use crate::store::observations::{PointRow, Stale};
+use crate::store::pages::RunFilter;
 use crate::store::runs::{Chunk, RunRow};
 use crate::store::tasks::TaskRow;
 
@@ -223,11 +224,11 @@ impl Server {
     }
 
     /// Rows of the run log, newest first.
-    pub async fn runs(&self, filter: &crate::store::runs::Filter, limit: i64) -> anyhow::Result<Vec<RunRow>> {
+    pub async fn runs(&self, filter: &RunFilter, limit: i64) -> anyhow::Result<Vec<RunRow>> {
         let mut query = String::new();
         for (name, value) in [
             ("task", filter.task_name.clone()),
-            ("status", filter.status.clone()),
+            ("status", filter.status.map(|status| status.to_string())),
             ("from", filter.since.map(|since| since.to_string())),
         ] {
             if let Some(value) = value {

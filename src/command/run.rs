@@ -35,7 +35,7 @@ use crate::service::syncer::registration;
 use crate::service::wake::Wake;
 use crate::service::worker::{Context, Listener, Worker};
 use crate::service::{planner, reaper};
-use crate::store::runs::{self, Filter, Request, RunRow};
+use crate::store::runs::{self, Request, RunRow};
 use crate::store::tasks::{self, Version};
 use crate::store::{Connection, environments, is_taken_by_another};
 
@@ -195,14 +195,9 @@ async fn run_as(
         flush(context, &fired.run, &mut signals).await?;
     }
     stop_recorder.cancel();
-    let filter = Filter {
-        run_id: Some(fired.run.run_id),
-        ..Filter::default()
-    };
     let mut connection = database.connection().await?;
-    runs::list(&mut connection, &filter, 1)
+    runs::find(&mut connection, fired.run.run_id)
         .await?
-        .pop()
         .context("the run's row is gone")
 }
 

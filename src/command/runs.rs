@@ -15,16 +15,17 @@ use crate::cli::{CancelArgs, RunsArgs};
 use crate::config::Config;
 use crate::schedule::parse_duration;
 use crate::script::ContentHash;
-use crate::store::runs::{self, Filter, RunRow};
+use crate::store::pages::{self, RunFilter};
+use crate::store::runs::{self, RunRow};
 use crate::store::tasks;
 
 /// Prints a line for each row, newest first.
 pub(super) async fn runs(arguments: &RunsArgs, config: &Config) -> anyhow::Result<Exit> {
-    let filter = Filter {
+    let filter = RunFilter {
         task_name: arguments.task.clone(),
-        status: arguments.status.map(|status| status.to_string()),
-        run_id: None,
+        status: arguments.status,
         since: arguments.since.as_deref().map(since).transpose()?,
+        ..RunFilter::default()
     };
     let rows = match Server::of(config)? {
         Some(server) => server.runs(&filter, arguments.limit).await?,
@@ -38,9 +39,9 @@ pub(super) async fn runs(arguments: &RunsArgs, config: &Config) -> anyhow::Resul
     Ok(Exit::Ok)
 }
 
-async fn read(filter: &Filter, arguments: &RunsArgs, config: &Config) -> anyhow::Result<Vec<RunRow>> {
+async fn read(filter: &RunFilter, arguments: &RunsArgs, config: &Config) -> anyhow::Result<Vec<RunRow>> {
     with_connection(config, async |connection| {
-        let rows = runs::list(connection, filter, arguments.limit).await?;
+        let rows = pages::runs(connection, filter, arguments.limit).await?;
         if let (true, Some(task)) = (rows.is_empty(), &arguments.task)
             && tasks::list(connection, Some(task)).await?.is_empty()
         {
@@ -229,11 +230,7 @@ pub(super) async fn cancel(arguments: &CancelArgs, config: &Config) -> anyhow::R
 async fn cancel_here(run_id: i64, config: &Config) -> anyhow::Result<Cancelled> {
     let (asked, row) = with_connection(config, async |connection| {
         let asked = runs::cancel(connection, run_id, &actor()).await?;
-        let filter = Filter {
-            run_id: Some(run_id),
-            ..Filter::default()
-        };
-        Ok((asked, runs::list(connection, &filter, 1).await?.pop()))
+        Ok((asked, runs::find(connection, run_id).await?))
     })
     .await?;
     let row = row.ok_or_else(|| not_found(format!("there is no run {run_id}; `dropcron runs` lists them")))?;

@@ -134,23 +134,35 @@ pub struct TimelineRow {
     pub found: i64,
 }
 
+/// Which part of a timeline is wanted.
+#[derive(Clone, Debug)]
+pub struct TimelineSpan {
+    /// Due at this instant or later.
+    pub since: Timestamp,
+    /// Due at this instant or earlier.
+    pub until: Timestamp,
+    /// Of tasks behind this name.
+    pub after_name: Option<String>,
+}
+
 statement! {
-    struct Timeline = "overview/timeline.sql" {
-        since: Instant => Timestamptz, until: Instant => Timestamptz, task_limit: i64 => BigInt, run_limit: i64 => BigInt,
+    struct Timeline<'a> = "overview/timeline.sql" {
+        since: Instant => Timestamptz, until: Instant => Timestamptz, after_name: Option<&'a str> => Nullable<Text>,
+        task_limit: i64 => BigInt, run_limit: i64 => BigInt,
     }
 }
 
 /// What ran between two instants: of so many tasks by name, so many of the newest runs each.
 pub async fn timeline(
     connection: &mut Connection,
-    since: Timestamp,
-    until: Timestamp,
+    span: &TimelineSpan,
     task_limit: i64,
     run_limit: i64,
 ) -> Result<Vec<TimelineRow>, StoreError> {
     let statement = Timeline {
-        since: since.into(),
-        until: until.into(),
+        since: span.since.into(),
+        until: span.until.into(),
+        after_name: span.after_name.as_deref(),
         task_limit,
         run_limit,
     };

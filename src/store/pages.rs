@@ -7,9 +7,11 @@ use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
 use super::column::{Instant, MaybeHashColumn, MaybeInstant};
+use super::observations::FIRST_INSTANT;
 use super::runs::RunRow;
 use super::statement::statement;
 use super::{Connection, StoreError};
+use crate::run::{Reason, Status, Trigger};
 use crate::script::ContentHash;
 
 /// A task with how it stands, and its newest runs.
@@ -167,18 +169,18 @@ pub struct ValueFilter {
 }
 
 /// Which runs are wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     /// Of this task.
     pub task_name: Option<String>,
     /// With this status.
-    pub status: Option<String>,
+    pub status: Option<Status>,
     /// Asked for by this.
-    pub trigger: Option<String>,
+    pub trigger: Option<Trigger>,
     /// Due at this instant or later.
-    pub since: Timestamp,
+    pub since: Option<Timestamp>,
     /// Due at this instant or earlier.
-    pub until: Timestamp,
+    pub until: Option<Timestamp>,
     /// With such a number in what they returned.
     pub value: Option<ValueFilter>,
     /// Behind this one in the order of the list.
@@ -201,22 +203,96 @@ statement! {
     }
 }
 
-/// Rows of the run log, newest first.
+statement! {
+    struct PageOfRunsByReason<'a> = "pages/runs_by_reason.sql" {
+        task_name: Option<&'a str> => Nullable<Text>,
+        reasons: &'a [&'a str] => Array<Text>,
+        trigger: Option<&'a str> => Nullable<Text>,
+        since: Instant => Timestamptz,
+        until: Instant => Timestamptz,
+        value_path: Option<&'a [String]> => Nullable<Array<Text>>,
+        value_min: Option<f64> => Nullable<Double>,
+        value_max: Option<f64> => Nullable<Double>,
+        before_at: Option<Instant> => Nullable<Timestamptz>,
+        before_run_id: Option<i64> => Nullable<BigInt>,
+        row_limit: i64 => BigInt,
+    }
+}
+
+statement! {
+    struct PageOfRunsInFlight<'a> = "pages/runs_in_flight.sql" {
+        task_name: Option<&'a str> => Nullable<Text>,
+        status: &'a str => Text,
+        trigger: Option<&'a str> => Nullable<Text>,
+        since: Instant => Timestamptz,
+        until: Instant => Timestamptz,
+        before_at: Option<Instant> => Nullable<Timestamptz>,
+        before_run_id: Option<i64> => Nullable<BigInt>,
+        row_limit: i64 => BigInt,
+    }
+}
+
+/// Rows of the run log, newest first. What is rare is found as fast as what is not: runs that did not succeed by their reasons, runs in
+/// flight by their leases, what no schedule asked for by its trigger.
 pub async fn runs(connection: &mut Connection, filter: &RunFilter, limit: i64) -> Result<Vec<RunRow>, StoreError> {
-    let statement = PageOfRuns {
-        task_name: filter.task_name.as_deref(),
-        status: filter.status.as_deref(),
-        trigger: filter.trigger.as_deref(),
-        since: filter.since.into(),
-        until: filter.until.into(),
-        value_path: filter.value.as_ref().map(|value| value.path.as_slice()),
-        value_min: filter.value.as_ref().and_then(|value| value.min),
-        value_max: filter.value.as_ref().and_then(|value| value.max),
-        before_at: filter.before.map(|(at, _)| at.into()),
-        before_run_id: filter.before.map(|(_, run_id)| run_id),
-        row_limit: limit,
-    };
-    statement.load(connection).await
+    let task_name = filter.task_name.as_deref();
+    let trigger = filter.trigger.map(Trigger::as_str);
+    let since = filter.since.unwrap_or(FIRST_INSTANT).into();
+    let until = filter.until.unwrap_or(Timestamp::MAX).into();
+    let value_path = filter.value.as_ref().map(|value| value.path.as_slice());
+    let value_min = filter.value.as_ref().and_then(|value| value.min);
+    let value_max = filter.value.as_ref().and_then(|value| value.max);
+    let before_at = filter.before.map(|(at, _)| at.into());
+    let before_run_id = filter.before.map(|(_, run_id)| run_id);
+    match filter.status {
+        // What has not ended has returned nothing.
+        Some(status) if status.is_active() && value_path.is_some() => Ok(Vec::new()),
+        Some(status) if status.is_active() => {
+            let statement = PageOfRunsInFlight {
+                task_name,
+                status: status.as_str(),
+                trigger,
+                since,
+                until,
+                before_at,
+                before_run_id,
+                row_limit: limit,
+            };
+            statement.load(connection).await
+        }
+        Some(status) if status != Status::Succeeded => {
+            let statement = PageOfRunsByReason {
+                task_name,
+                reasons: &Reason::of(status).map(Reason::as_str).collect::<Vec<_>>(),
+                trigger,
+                since,
+                until,
+                value_path,
+                value_min,
+                value_max,
+                before_at,
+                before_run_id,
+                row_limit: limit,
+            };
+            statement.load(connection).await
+        }
+        status => {
+            let statement = PageOfRuns {
+                task_name,
+                status: status.map(Status::as_str),
+                trigger,
+                since,
+                until,
+                value_path,
+                value_min,
+                value_max,
+                before_at,
+                before_run_id,
+                row_limit: limit,
+            };
+            statement.load(connection).await
+        }
+    }
 }
 
 /// One attempt at an instant.

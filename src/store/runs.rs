@@ -888,39 +888,13 @@ pub struct RunRow {
     pub python: Option<String>,
 }
 
-/// Which rows of the run log are wanted.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Of this task.
-    pub task_name: Option<String>,
-    /// With this status.
-    pub status: Option<String>,
-    /// This run.
-    pub run_id: Option<i64>,
-    /// Due at or after this instant.
-    pub since: Option<Timestamp>,
-}
-
 statement! {
-    struct ListRuns<'a> = "runs/list.sql" {
-        task_name: Option<&'a str> => Nullable<Text>,
-        status: Option<&'a str> => Nullable<Text>,
-        run_id: Option<i64> => Nullable<BigInt>,
-        since: Instant => Timestamptz,
-        limit: i64 => BigInt,
-    }
+    struct FindRun = "runs/find.sql" { run_id: i64 => BigInt }
 }
 
-/// Rows of the run log, newest first.
-pub async fn list(connection: &mut Connection, filter: &Filter, limit: i64) -> Result<Vec<RunRow>, StoreError> {
-    let statement = ListRuns {
-        task_name: filter.task_name.as_deref(),
-        status: filter.status.as_deref(),
-        run_id: filter.run_id,
-        since: filter.since.unwrap_or(Timestamp::UNIX_EPOCH).into(),
-        limit,
-    };
-    statement.load(connection).await
+/// One row of the run log. None: there is no such run.
+pub async fn find(connection: &mut Connection, run_id: i64) -> Result<Option<RunRow>, StoreError> {
+    Ok(FindRun { run_id }.load(connection).await?.pop())
 }
 
 statement! {

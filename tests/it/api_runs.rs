@@ -96,6 +96,19 @@ fn a_run_is_cancelled_and_run_again() {
     world.wait_for("select count(*) = 1 from run_lease where state = 'running'");
     assert_eq!(items(&admin, "/api/v1/tasks")[0]["state"], "running");
     assert_eq!(admin.get("/api/v1/overview").json()["running"][0]["run_id"], run_id);
+    let listed = |query: &str| -> Vec<i64> {
+        let items = items(&admin, &format!("/api/v1/runs?{query}"));
+        items.iter().map(|run| run["run_id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(listed("status=running"), [run_id]);
+    assert_eq!(listed("status=running&task=wait&trigger=manual"), [run_id]);
+    for none in [
+        "status=queued",
+        "status=running&value_path=",
+        "status=running&trigger=schedule",
+    ] {
+        assert_eq!(listed(none), [0_i64; 0], "{none}");
+    }
     assert_eq!(
         admin.post(&format!("/api/v1/runs/{run_id}/retry"), json!({})).status,
         409
@@ -249,6 +262,91 @@ fn lists_are_read_page_by_page_and_filtered() {
 }
 
 #[test]
+fn every_filter_finds_what_the_log_has() {
+    let world = World::new();
+    for task in ["a/one", "b", "c"] {
+        world.script(&format!("{task}.py"), "def run():\n    pass");
+    }
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 3 from task");
+    world.sql(
+        "select ensure_run_log_partition(now() - n * interval '10 days') from generate_series(0, 10) n;
+         insert into run_log (run_id, task_id, task_name, scheduled_for, trigger, status, reason, queued_at, due_at)
+         select nextval('run_id_sequence'), task_id, name, at, (array['schedule', 'catch_up', 'backfill', 'manual'])[1 + n / 3 % 4],
+                o.status, o.reason, at, at
+           from generate_series(1, 90) n, lateral (select now() - n * interval '1 day' as at) i,
+                (select task_id, name, row_number() over (order by name) as number from task) t,
+                (values (1, 'succeeded', null), (2, 'failed', 'raised'), (3, 'failed', 'exited'), (4, 'timed_out', 'timeout'), (5, 'lost', 'node_gone'),
+                        (6, 'cancelled', 'requested'), (7, 'skipped', 'overlap'), (8, 'missed', 'down'), (9, 'missed', 'limit'))
+                  o(number, status, reason)
+          where o.number = 1 + (n * t.number) % 9",
+    );
+    let listed = |query: &str| -> Vec<i64> {
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = admin
+                .get(&format!("/api/v1/runs?limit=7{query}{cursor}"))
+                .must_be(200)
+                .json();
+            let items = page["items"].as_array().unwrap();
+            seen.extend(items.iter().map(|run| run["run_id"].as_i64().unwrap()));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return seen,
+            }
+        }
+    };
+    let there = |condition: &str| -> Vec<i64> {
+        let rows = world.sql(&format!(
+            "select run_id from run_log where {condition} order by scheduled_for desc, run_id desc"
+        ));
+        rows.iter()
+            .map(|row| row[0].as_deref().unwrap().parse().unwrap())
+            .collect()
+    };
+    let from = world.value("select to_char(now() - interval '50 days', 'YYYY-MM-DD\"T00:00:00Z\"')");
+    for status in [
+        "succeeded",
+        "failed",
+        "timed_out",
+        "lost",
+        "cancelled",
+        "skipped",
+        "missed",
+    ] {
+        let found = listed(&format!("&status={status}"));
+        assert!(found.len() >= 20, "{status}: {found:?}");
+        assert_eq!(found, there(&format!("status = '{status}'")), "{status}");
+        for (query, condition) in [
+            ("&task=a%2Fone".to_owned(), "task_name = 'a/one'".to_owned()),
+            ("&trigger=backfill".to_owned(), "trigger = 'backfill'".to_owned()),
+            (format!("&from={from}"), format!("scheduled_for >= '{from}'")),
+            (
+                format!("&task=c&trigger=schedule&to={from}"),
+                format!("task_name = 'c' and trigger = 'schedule' and scheduled_for <= '{from}'"),
+            ),
+        ] {
+            let condition = format!("status = '{status}' and {condition}");
+            assert_eq!(
+                listed(&format!("&status={status}{query}")),
+                there(&condition),
+                "{condition}"
+            );
+        }
+    }
+    for trigger in ["schedule", "catch_up", "backfill", "manual"] {
+        let condition = format!("trigger = '{trigger}'");
+        assert_eq!(listed(&format!("&trigger={trigger}")), there(&condition), "{condition}");
+        let condition = format!("{condition} and task_name = 'b'");
+        assert_eq!(
+            listed(&format!("&trigger={trigger}&task=b")),
+            there(&condition),
+            "{condition}"
+        );
+    }
+}
+
+#[test]
 fn when_a_task_runs_is_changed_explained_and_previewed() {
     let world = World::new();
     world.scheduled("hourly.py", "0 * * * *", "def run():\n    pass");
@@ -335,6 +433,24 @@ fn when_a_task_runs_is_changed_explained_and_previewed() {
         timeline["tasks"][0]["fires"].as_array().unwrap().len() >= 11,
         "{timeline}"
     );
+    // A page of it after another: each task once, in order.
+    let first = admin.get("/api/v1/timeline?limit=1").must_be(200).json();
+    assert_eq!(
+        (first["tasks"].as_array().unwrap().len(), &first["tasks"][0]["name"]),
+        (1, &json!("hourly"))
+    );
+    let next = first["next_cursor"].as_str().unwrap();
+    let second = admin
+        .get(&format!("/api/v1/timeline?limit=1&cursor={next}"))
+        .must_be(200)
+        .json();
+    assert_eq!(
+        (&second["tasks"][0]["name"], &second["next_cursor"]),
+        (&json!("other"), &Value::Null)
+    );
+    for wrong in ["cursor=", "limit=0", "limit=1001"] {
+        admin.get(&format!("/api/v1/timeline?{wrong}")).must_be(400);
+    }
     let instants = admin.get("/api/v1/tasks/other/instants").must_be(200).json();
     assert_eq!(instants["to_come"].as_array().unwrap().len(), 10);
 }

@@ -195,30 +195,92 @@ fn an_override_of_a_paused_task_is_of_who_wrote_it() {
 }
 
 #[test]
-fn the_newest_rows_are_listed_without_reading_all() {
+fn runs_are_listed_without_reading_all() {
     let world = World::new();
     world.dropcron_ok(&["tasks"]);
     world.script("one.py", "def run(): pass");
     world.dropcron_ok(&["run", &world.scripts.join("one.py").display().to_string()]);
+    // What is rare is as old as the log: whoever reads from the newest on reads everything before it.
     world.sql(
         "select ensure_run_log_partition(at) from generate_series(now() - interval '3 months', now(), '10 days') at;
-         insert into run_log (run_id, task_id, task_name, scheduled_for, trigger, status, queued_at, due_at)
-         select nextval('run_id_sequence'), (select min(task_id) from task) + n % 10, 'x', at, 'schedule', 'succeeded', at, at
+         insert into run_log (run_id, task_id, task_name, scheduled_for, trigger, status, reason, queued_at, due_at)
+         select nextval('run_id_sequence'), (select min(task_id) from task) + n % 1000, 'x', at, case n when 59990 then 'manual' else 'schedule' end,
+                case when n % 50 = 0 then 'failed' when n > 59995 then 'lost' when n = 59980 then 'running' else 'succeeded' end,
+                case when n % 50 = 0 then 'raised' when n > 59995 then 'node_gone' end, at, at
            from generate_series(1, 60000) n, lateral (select now() - n * interval '2 minutes' as at) i;
+         insert into run_lease (run_id, task_id, scheduled_for, attempt, trigger, state, due_at, queue, node_id)
+         select run_id, task_id, scheduled_for, attempt, trigger, 'running', due_at, 'default', (select min(node_id::text)::uuid from node)
+           from run_log where status = 'running';
          analyze run_log",
     );
-    let plan = |name: &str, run_id: &str| {
-        let values = [name, "null", run_id, "'epoch'", "50"];
-        let text = include_str!("../../src/store/runs/list.sql");
-        let text = (1..).zip(values).fold(text.to_owned(), |text, (number, value)| {
-            text.replace(&format!("${number}"), value)
-        });
-        names(world.sql(&format!("explain (analyze, costs off, timing off) {text}"))).join("\n")
-    };
     let one = world.value("select quote_literal(name) from task");
     let number = world.value("select max(run_id) from run_log");
-    for plan in [plan("null", "null"), plan(&one, "null"), plan("null", &number)] {
-        let most = |line: &str| -> Option<f64> { line.split("rows=").nth(1)?.split(' ').next()?.parse().ok() };
-        assert!(plan.lines().filter_map(most).all(|rows| rows <= 100.0), "{plan}");
+    let log = include_str!("../../src/store/pages/runs.sql");
+    let by_reason = include_str!("../../src/store/pages/runs_by_reason.sql");
+    let in_flight = include_str!("../../src/store/pages/runs_in_flight.sql");
+    let (first, last) = ("'-infinity'", "'infinity'");
+    let page = |name, what, trigger, before| {
+        let number = if before == "null" { "null" } else { "1" };
+        [
+            name, what, trigger, first, last, "null", "null", "null", before, number, "51",
+        ]
+    };
+    let lost = "'{node_gone,keeper_gone}'";
+    let failed = "'{raised,exited,load_failed,no_run}'";
+    // A value, as the program sends it: the planner makes nothing of what it cannot reckon.
+    let old = &world.value("select quote_literal(now() - interval '80 days')");
+    let plans = [
+        (log, page("null", "null", "null", "null").to_vec(), 51),
+        (log, page("null", "null", "null", old).to_vec(), 51),
+        (log, page("null", "'succeeded'", "null", "null").to_vec(), 51),
+        (log, page("null", "null", "'manual'", "null").to_vec(), 2),
+        (log, page("'another'", "null", "'manual'", "null").to_vec(), 0),
+        (log, page("null", "null", "'backfill'", "null").to_vec(), 0),
+        (log, page(&one, "null", "null", "null").to_vec(), 51),
+        (by_reason, page("null", lost, "null", "null").to_vec(), 4),
+        (by_reason, page("null", failed, "null", old).to_vec(), 49),
+        (by_reason, page(&one, failed, "null", "null").to_vec(), 51),
+        (by_reason, page(&one, lost, "null", "null").to_vec(), 0),
+        (
+            in_flight,
+            vec!["null", "'running'", "null", first, last, "null", "null", "51"],
+            1,
+        ),
+        (
+            in_flight,
+            vec!["null", "'queued'", "null", first, last, "null", "null", "51"],
+            0,
+        ),
+        (include_str!("../../src/store/runs/find.sql"), vec![number.as_str()], 1),
+    ];
+    for (text, values, found) in plans {
+        let numbered = values.iter().enumerate().rev();
+        let text = numbered.fold(text.to_owned(), |text, (at, value)| {
+            text.replace(&format!("${}", at + 1), value)
+        });
+        let plan = names(world.sql(&format!("explain (analyze, costs off, timing off) {text}"))).join("\n");
+        let number_after =
+            |line: &str, word: &str| -> Option<f64> { line.split(word).nth(1)?.split([' ', ')']).next()?.parse().ok() };
+        let rows: Vec<f64> = plan.lines().filter_map(|line| number_after(line, "rows=")).collect();
+        let dropped = plan
+            .lines()
+            .filter_map(|line| number_after(line, "Removed by Filter: "));
+        assert_eq!(rows.first(), Some(&f64::from(found)), "{plan}");
+        assert!(rows.iter().copied().chain(dropped).all(|rows| rows <= 130.0), "{plan}");
     }
+}
+
+#[test]
+fn the_end_of_a_run_that_succeeds_writes_no_index() {
+    let world = World::new();
+    world.dropcron_ok(&["tasks"]);
+    // Each of these is set when the row is made, or stays NULL from then until after a success.
+    assert_eq!(
+        world.value(
+            "select string_agg(distinct attname, ' ' order by attname)
+               from pg_depend d join pg_index i on i.indexrelid = d.objid join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+              where d.classid = 'pg_class'::regclass and d.refobjid = 'run_log'::regclass and i.indrelid = 'run_log'::regclass"
+        ),
+        "as_of reason run_id scheduled_for task_id trigger"
+    );
 }

@@ -32,8 +32,8 @@ SELECT t.task_id, t.name, t.source, t.script_path, t.script_kind, t.is_async, co
   LEFT JOIN task_schedule s USING (task_id)
   LEFT JOIN task_stat c USING (task_id)
   CROSS JOIN LATERAL (
-    SELECT coalesce(jsonb_agg(jsonb_build_object('run_id', n.run_id, 'status', n.status, 'duration_ms', n.duration_ms,
-                                                 'scheduled_for', n.scheduled_for) ORDER BY n.scheduled_for, n.attempt), '[]')::text AS recent
+    SELECT coalesce(json_agg(json_build_object('run_id', n.run_id, 'status', n.status, 'duration_ms', n.duration_ms,
+                                               'scheduled_for', n.scheduled_for) ORDER BY n.scheduled_for, n.attempt), '[]')::text AS recent
       FROM (SELECT r.run_id, r.status, r.duration_ms, r.scheduled_for, r.attempt FROM run_log r
              WHERE r.task_id = t.task_id ORDER BY r.scheduled_for DESC, r.attempt DESC
              LIMIT (SELECT recent_limit FROM parameter)) n) r

@@ -17,7 +17,7 @@ SELECT n.task_id, n.name AS task, n.series,
          AS has_open
   FROM named n
  CROSS JOIN LATERAL (
-   SELECT coalesce(jsonb_agg(jsonb_build_object('at', o.at, 'value', o.value) ORDER BY o.at), '[]')::text AS recent
+   SELECT coalesce(json_agg(json_build_object('at', o.at, 'value', o.value) ORDER BY o.at), '[]')::text AS recent
      FROM (SELECT o.at, o.value FROM observation o WHERE o.task_id = n.task_id AND o.series = n.series
             ORDER BY o.at DESC LIMIT (SELECT recent_limit FROM parameter)) o) r
  ORDER BY n.name, n.series;

@@ -14,10 +14,13 @@ export const logout = () => answer(client.DELETE('/api/v1/session'))
 
 // --- Overview ---
 
+/** Lines of the timeline at a time: somewhat more than are in sight. */
+const LINES = 40
+
 export const overview = (timezone: string) =>
   answer(client.GET('/api/v1/overview', { params: { query: { timezone } } }))
-export const timeline = (from: string, to: string) =>
-  answer(client.GET('/api/v1/timeline', { params: { query: { from, to } } }))
+export const timeline = (from: string, to: string, cursor: string | null) =>
+  answer(client.GET('/api/v1/timeline', { params: { query: { from, to, ...page(cursor), limit: LINES } } }))
 export const nodes = () => answer(client.GET('/api/v1/nodes'))
 
 // --- Tasks ---

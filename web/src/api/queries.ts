@@ -10,8 +10,9 @@ import { setClock } from '@/time/clock'
 /* What pages read, and how often they look again. Nobody looks while their window is hidden. */
 
 /** How often what changes by itself is looked at again. */
+const AT_ONCE = 1000
 const SOON = 3000
-const LATER = 15_000
+export const LATER = 15_000
 
 export function useOverview() {
   return useQuery({
@@ -27,12 +28,20 @@ export function useOverview() {
 }
 
 export function useTimeline(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter<string>) {
-  return useQuery({
+  const query = useInfiniteQuery({
     queryKey: ['timeline', from, to],
-    queryFn: () => calls.timeline(toValue(from), toValue(to)),
+    queryFn: ({ pageParam }) => calls.timeline(toValue(from), toValue(to), pageParam),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor ?? null,
     refetchInterval: LATER,
     placeholderData: (before) => before,
   })
+  const pages = computed(() => query.data.value?.pages ?? [])
+  return {
+    ...query,
+    tasks: computed(() => pages.value.flatMap((page) => page.tasks)),
+    isCut: computed(() => pages.value.some((page) => page.truncated)),
+  }
 }
 
 export function useTasks(filter: MaybeRefOrGetter<TaskFilter>) {
@@ -47,12 +56,12 @@ export function useTasks(filter: MaybeRefOrGetter<TaskFilter>) {
   return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
 }
 
-export function useTask(name: MaybeRefOrGetter<string>) {
+export function useTask(name: MaybeRefOrGetter<string>, every = SOON) {
   return useQuery({
     queryKey: ['task', computed(() => toValue(name))],
     queryFn: () => calls.task(toValue(name)),
     enabled: computed(() => toValue(name) !== ''),
-    refetchInterval: SOON,
+    refetchInterval: every,
   })
 }
 
@@ -73,7 +82,12 @@ export function useRun(id: MaybeRefOrGetter<number>) {
   return useQuery({
     queryKey: ['run', computed(() => toValue(id))],
     queryFn: () => calls.run(toValue(id)),
-    refetchInterval: (query) => (query.state.data && !isActive(query.state.data.run.status) ? false : 1000),
+    // Of a run that runs, the end is told by its output; many may look on.
+    refetchInterval: (query) => {
+      const status = query.state.data?.run.status
+      if (status === undefined || status === 'queued') return AT_ONCE
+      return isActive(status) ? LATER / 3 : false
+    },
   })
 }
 

@@ -159,6 +159,17 @@ describe('the timeline', () => {
     ])
   })
 
+  it('says when the last of its tasks come near', () => {
+    const tasks = (count: number) =>
+      Array.from({ length: count }, (_, number) => ({ name: `task${number}`, runs: [], fires: [] }))
+    const of = (count: number) =>
+      mount(DayTimeline, {
+        props: { from: new Date(FROM).toISOString(), to: new Date(TO).toISOString(), tasks: tasks(count) },
+      })
+    expect(of(200).emitted('nearEnd')).toBeUndefined()
+    expect(of(20).emitted('nearEnd')).toHaveLength(1)
+  })
+
   it('says of each task what it did', () => {
     const timeline = mount(DayTimeline, {
       props: {

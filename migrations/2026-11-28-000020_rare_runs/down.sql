@@ -1,0 +1,2 @@
+DROP INDEX run_log_trigger;
+DROP INDEX run_log_reason;

@@ -70,6 +70,7 @@ pub fn has_ended(status: &str) -> bool {
 }
 
 struct Watch {
+    /// The first chunk that one of those who watch has not seen yet.
     next: i32,
     since: Timestamp,
     batches: broadcast::Sender<Batch>,
@@ -101,8 +102,12 @@ impl Watches {
     /// missed: whoever watches reads from the database once more after this.
     pub fn watch(&self, run_id: i64, next: i32, since: Timestamp) -> broadcast::Receiver<Batch> {
         let mut watching = self.watching.lock().expect("no holder of this lock can panic");
-        let receiver = match watching.runs.get(&run_id) {
-            Some(watch) => watch.batches.subscribe(),
+        let receiver = match watching.runs.get_mut(&run_id) {
+            Some(watch) => {
+                // Whoever came before may have asked for what is still far away.
+                watch.next = watch.next.min(next);
+                watch.batches.subscribe()
+            }
             None => {
                 let (batches, receiver) = broadcast::channel(BEHIND);
                 watching.runs.insert(run_id, Watch { next, since, batches });
@@ -164,6 +169,11 @@ async fn look(database: &Database, watching: &Mutex<Watching>, watched: &[Watche
         let Some(watch) = watching.runs.get_mut(&run_id) else {
             continue;
         };
+        // Somebody came during this look who has seen less: the next one reads for all.
+        if watched.iter().all(|one| one.run_id != run_id || one.from_sequence != watch.next) {
+            more = true;
+            continue;
+        }
         let chunks = rows.iter().filter_map(|row| {
             let (number, text, at) = (row.sequence?, row.chunk.as_ref()?, row.written_at?);
             Some(Frame::of_chunk(number, text, at))

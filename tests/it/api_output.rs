@@ -140,6 +140,34 @@ fn output_is_watched_live_to_its_end_and_gone_on_with() {
 }
 
 #[test]
+fn whoever_asks_for_what_is_far_away_takes_nothing_from_the_others() {
+    let world = World::new();
+    let mut gate = world.gate("gate");
+    let body = format!(
+        "def run():\n    print('first', flush=True)\n    {}\n    print('last')",
+        gate.wait()
+    );
+    world.script("talk.py", &body);
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let run_id = start(&world, &admin);
+    let path = format!("/api/v1/runs/{run_id}/output/events");
+    let mut far = Events::open(&admin, &path, &[("Last-Event-ID", "2147483640")]);
+    far.wait_until_watching();
+    let mut farther = Events::open(&admin, &format!("{path}?from_chunk=2147483647"), &[]);
+    farther.wait_until_watching();
+    let mut plain = Events::open(&admin, &path, &[]);
+    plain.wait_until_watching();
+    gate.open();
+    let (text, numbers, status) = plain.rest();
+    assert_eq!((text.as_str(), status.as_deref()), ("last\n", Some("succeeded")));
+    assert!(!numbers.is_empty());
+    for other in [far, farther] {
+        assert_eq!(other.rest(), (String::new(), Vec::new(), Some("succeeded".to_owned())));
+    }
+}
+
+#[test]
 fn output_that_is_longer_than_a_page_comes_whole_and_in_order() {
     let world = World::new();
     world.script("talk.py", "def run():\n    pass");

@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::client::Client;
+use super::places::Place;
 use super::problem::Problem;
 use super::{Api, Role, secret};
 use crate::store::tokens::{self, Holder};
@@ -57,6 +58,9 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
         Ok(found) => found,
         Err(problem) => return problem.into_response(),
     };
+    if let Some(place) = request.extensions().get::<Arc<Place>>() {
+        place.note(found.is_some());
+    }
     match found {
         Some(holder) => {
             let Some(role) = Role::of_word(&holder.role) else {

@@ -175,6 +175,11 @@ fn a_browser_logs_in_with_a_token_and_out_again() {
     };
     let session = with("GET", "/api/v1/session", &[]).must_be(200).json();
     assert_eq!(session, json!({ "name": "first start", "role": "admin" }));
+    // What a proxy in front asks for is not for us, though browsers and proxies pass it on; a token is.
+    let basic = [("Authorization", "Basic dTpw")];
+    with("GET", "/api/v1/session", &basic).must_be(200);
+    with("GET", "/api/v1/session", &[("Authorization", "Bearer x")]).must_be(401);
+    assert_eq!(with("DELETE", "/api/v1/session", &basic).status, 403);
     // A change by cookie says where it comes from, or is not made.
     let body = [("Origin", origin.as_str())];
     assert_eq!(with("DELETE", "/api/v1/session", &[]).status, 403);

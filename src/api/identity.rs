@@ -23,6 +23,8 @@ pub struct Identity {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// The hash of what it brought: a token, or the secret of a session.
+    pub secret_sha256: [u8; 32],
     /// The address that it comes from.
     pub address: Option<String>,
 }
@@ -62,7 +64,7 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
         place.note(found.is_some());
     }
     match found {
-        Some(holder) => {
+        Some((holder, secret_sha256)) => {
             let Some(role) = Role::of_word(&holder.role) else {
                 return unauthorized().into_response();
             };
@@ -70,6 +72,7 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
                 token_id: holder.token_id,
                 name: holder.name,
                 role,
+                secret_sha256,
                 address,
             });
         }
@@ -79,8 +82,8 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
     next.run(request).await
 }
 
-/// Whose the token or the session is.
-async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<Holder>, Problem> {
+/// Whose the token or the session is, and the hash of its secret.
+async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<(Holder, [u8; 32])>, Problem> {
     let (value, is_token) = match bearer(headers) {
         Some(token) => (Some(token.to_owned()), true),
         None => (super::session::cookie(headers), false),
@@ -94,7 +97,7 @@ async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<Holder>, Problem>
         true => tokens::holder_of_token(&mut connection, &sha256).await?,
         false => tokens::holder_of_session(&mut connection, &sha256).await?,
     };
-    Ok(holder)
+    Ok(holder.map(|holder| (holder, sha256)))
 }
 
 /// What stands for a token in `Authorization: Bearer …`, which comes before a cookie. Every other scheme is for a proxy in front: browsers

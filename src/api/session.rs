@@ -201,6 +201,7 @@ pub async fn log_in(
         token_id: holder.token_id,
         name: holder.name.clone(),
         role,
+        secret_sha256: secret::hash(&value),
         address: Some(client.to_string()),
     };
     change::record(&mut connection, &who, "session.begin", &holder.name, None, None).await?;

@@ -168,6 +168,41 @@ fn whoever_asks_for_what_is_far_away_takes_nothing_from_the_others() {
 }
 
 #[test]
+fn a_stream_ends_with_the_token_or_the_session_that_opened_it() {
+    let world = World::new();
+    let mut gate = world.gate("gate");
+    let body = format!("def run():\n    print('first', flush=True)\n    {}", gate.wait());
+    world.script("talk.py", &body);
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let reader = admin.with_role("reader");
+    let logged_in = reader
+        .with_token(None)
+        .post("/api/v1/session", json!({ "token": admin.token }))
+        .must_be(200);
+    let cookie = logged_in.header("set-cookie").unwrap().split(';').next().unwrap();
+    let origin = format!("http://{}", admin.address);
+    let headers = [("Cookie", cookie), ("Origin", origin.as_str())];
+    let run_id = start(&world, &admin);
+    let path = format!("/api/v1/runs/{run_id}/output/events");
+    let mut by_token = Events::open(&reader, &path, &[]);
+    let mut by_session = Events::open(&reader.with_token(None), &path, &headers);
+    let mut by_admin = Events::open(&admin, &path, &[]);
+    for events in [&mut by_token, &mut by_session, &mut by_admin] {
+        events.wait_until_watching();
+    }
+    world.dropcron_ok(&["token", "revoke", "a reader"]);
+    assert_eq!(by_token.next(), None);
+    reader
+        .with_token(None)
+        .send("DELETE", "/api/v1/session", &headers, "")
+        .must_be(204);
+    assert_eq!(by_session.next(), None);
+    gate.open();
+    assert_eq!(by_admin.rest().2.as_deref(), Some("succeeded"));
+}
+
+#[test]
 fn output_that_is_longer_than_a_page_comes_whole_and_in_order() {
     let world = World::new();
     world.script("talk.py", "def run():\n    pass");

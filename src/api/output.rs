@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::runs::no_run;
 use super::watch::{Batch, Frame, Right, has_ended};
 use super::{Api, App};
-use crate::store::pages::{self, RunStatus};
+use crate::store::pages::{self, ChunkRow, RunStatus};
 
 /// A comment is sent so often, so that proxies keep the connection and dead ones are found.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -32,6 +32,9 @@ const LONGEST_STREAM: Duration = Duration::from_secs(600);
 
 /// Chunks that a stream reads at a time before it has caught up.
 const BACKLOG: i64 = 200;
+
+/// What the chunks of a page have together, in bytes; whoever reads goes on from there. One chunk is always there.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A piece of a run's output.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -63,7 +66,7 @@ pub struct OutputPage {
 pub struct OutputQuery {
     /// From this chunk on; from the first unless said otherwise.
     from_chunk: Option<i32>,
-    /// At most so many chunks; 100 unless said otherwise, 1000 at most.
+    /// At most so many chunks; 100 unless said otherwise, 1000 at most. Fewer where they have more than 4 MiB together.
     limit: Option<i64>,
 }
 
@@ -79,8 +82,11 @@ pub async fn read_output(
     // The status is read before the output: what a run said is stored before its end is.
     let run = status_of(&api, run_id).await?;
     let mut connection = api.database.connection().await?;
-    let rows = pages::output(&mut connection, run_id, from, run.queued_at, limit).await?;
-    let is_full = rows.len() as i64 >= limit;
+    let mut rows = pages::output(&mut connection, run_id, from, run.queued_at, limit).await?;
+    drop(connection);
+    let fitting = fitting(&rows);
+    let is_full = rows.len() as i64 >= limit || fitting < rows.len();
+    rows.truncate(fitting);
     Ok(axum::Json(OutputPage {
         next: rows.last().map_or(from, |row| row.sequence.saturating_add(1)),
         complete: has_ended(&run.status) && !is_full,
@@ -94,6 +100,16 @@ pub async fn read_output(
             })
             .collect(),
     }))
+}
+
+/// How many chunks, from the first on, fit into a page.
+fn fitting(rows: &[ChunkRow]) -> usize {
+    let mut bytes = 0;
+    let fits = |row: &&ChunkRow| {
+        bytes += row.chunk.len();
+        bytes <= PAGE_BYTES
+    };
+    rows.iter().take_while(fits).count().max(1)
 }
 
 async fn status_of(api: &Api, run_id: i64) -> Result<RunStatus, Problem> {

@@ -72,9 +72,12 @@ pub struct Run {
     pub missed_until: Option<Timestamp>,
     /// For `skipped`: the run that was in the way.
     pub blocking_run_id: Option<i64>,
-    /// What `run()` returned, with every digit.
+    /// What `run()` returned, with every digit. A list leaves out what has more than 16 KiB; `GET /api/v1/runs/{run_id}` has it.
     #[schema(value_type = Option<Value>)]
     pub return_value: Option<Box<RawValue>>,
+    /// The size of a return value that is left out here, in bytes, compressed as the database keeps it; none: nothing is left out.
+    #[serde(default)]
+    pub return_value_bytes: Option<i32>,
     /// What went wrong.
     pub error: Option<RunFailure>,
     /// What people should know although it ended well.
@@ -143,6 +146,7 @@ impl From<RunRow> for Run {
             blocking_run_id: row.blocking_run_id,
             // What jsonb prints is JSON.
             return_value: raw(row.return_value),
+            return_value_bytes: row.return_value_bytes,
             error: row.error.map(|message| RunFailure {
                 kind,
                 message,

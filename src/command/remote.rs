@@ -393,6 +393,7 @@ impl From<Run> for RunRow {
             missed_until: run.missed_until,
             blocking_run_id: run.blocking_run_id,
             return_value: run.return_value.map(|value| value.get().to_owned()),
+            return_value_bytes: run.return_value_bytes,
             error_type,
             error,
             traceback,

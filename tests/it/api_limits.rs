@@ -88,6 +88,91 @@ fn a_login_and_headers_have_a_size() {
 }
 
 #[test]
+fn lists_leave_out_large_values_and_say_so() {
+    let world = World::new();
+    world.script("big.py", "def run():\n    return 'small'");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let runs: Vec<i64> = (0..4)
+        .map(|_| {
+            let body = json!({ "force": true });
+            let made = admin.post("/api/v1/tasks/big/runs", body).must_be(202).json();
+            made["run"]["run_id"].as_i64().unwrap()
+        })
+        .collect();
+    world.wait_for("select count(*) = 4 from run_log where status = 'succeeded'");
+    let returns = |run: i64, value: &str| {
+        world.sql(&format!(
+            "update run_log set return_value = {value} where run_id = {run}"
+        ));
+    };
+    // Large as it is stored; large as a text, and small as it is stored; nothing at all.
+    returns(
+        runs[1],
+        "(select jsonb_agg(md5(n::text)) from generate_series(1, 1000) n)",
+    );
+    returns(runs[2], "to_jsonb(repeat('x', 500000))");
+    returns(runs[3], "null");
+    let page = admin.get("/api/v1/runs?task=big").must_be(200);
+    assert!(page.body.len() < 20_000, "{}", page.body.len());
+    let page = page.json();
+    let listed = |run: i64| -> Value {
+        let items = page["items"].as_array().unwrap();
+        items.iter().find(|item| item["run_id"] == run).unwrap().clone()
+    };
+    assert_eq!(listed(runs[0])["return_value"], "small");
+    assert_eq!(listed(runs[0])["return_value_bytes"], Value::Null);
+    assert_eq!(listed(runs[3])["return_value_bytes"], Value::Null);
+    for run in &runs[1..3] {
+        let row = listed(*run);
+        assert_eq!(row["return_value"], Value::Null);
+        assert!(row["return_value_bytes"].as_i64().unwrap() > 16 * 1024, "{row}");
+        // One run by its number is whole.
+        let whole = admin.get(&format!("/api/v1/runs/{run}")).must_be(200).json()["run"].clone();
+        assert!(whole["return_value"].to_string().len() > 30_000);
+        assert_eq!(whole["return_value_bytes"], Value::Null);
+    }
+    let remote = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        command
+            .env("DROPCRON_SERVER", format!("http://{}", admin.address))
+            .env("DROPCRON_TOKEN", admin.token.as_deref().unwrap());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", text_of(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(
+        remote(&["runs"]).contains("(a large value: 488 KiB)"),
+        "{}",
+        remote(&["runs"])
+    );
+    let rows: Value = serde_json::from_str(&remote(&["runs", "--json"])).unwrap();
+    let left_out = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["return_value_bytes"].is_i64());
+    assert_eq!(left_out.count(), 2);
+    // Without a service in between nothing is left out.
+    let rows: Value = serde_json::from_str(&world.dropcron_ok(&["runs", "--json"])).unwrap();
+    let longest = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["return_value"].to_string().len());
+    assert_eq!(longest.max(), Some(500_002));
+}
+
+#[test]
+fn a_list_of_points_has_an_end() {
+    let world = World::new();
+    let (_serve, admin) = world.serve_api();
+    admin.get("/api/v1/points?limit=10000").must_be(200);
+    let refused = admin.get("/api/v1/points?limit=10001").must_be(400).json();
+    assert!(refused["detail"].as_str().unwrap().contains("points.csv"), "{refused}");
+}
+
+#[test]
 fn what_cannot_be_done_to_the_page_says_what_can() {
     let world = World::new();
     let (_serve, admin) = world.serve_api();

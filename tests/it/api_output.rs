@@ -239,6 +239,33 @@ fn output_that_is_longer_than_a_page_comes_whole_and_in_order() {
 }
 
 #[test]
+fn a_page_of_output_has_an_end_in_bytes() {
+    let world = World::new();
+    world.script("talk.py", "def run():\n    pass");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let run = admin.post("/api/v1/tasks/talk/runs", json!({})).must_be(202).json();
+    let run_id = run["run"]["run_id"].as_i64().unwrap();
+    world.wait_for(&format!(
+        "select status = 'succeeded' from run_log where run_id = {run_id}"
+    ));
+    world.sql(&format!(
+        "insert into run_output select {run_id}, n, clock_timestamp(), repeat('x', 65536) from generate_series(0, 99) n"
+    ));
+    let (mut counts, mut next, mut is_complete) = (Vec::new(), 0, false);
+    while !is_complete {
+        let page = admin
+            .get(&format!("/api/v1/runs/{run_id}/output?from_chunk={next}&limit=1000"))
+            .must_be(200)
+            .json();
+        counts.push(page["chunks"].as_array().unwrap().len());
+        next = page["next"].as_i64().unwrap();
+        is_complete = page["complete"] == true;
+    }
+    assert_eq!(counts, [64, 36]);
+}
+
+#[test]
 fn a_stream_ends_when_the_service_does() {
     let world = World::new();
     let gate = world.gate("gate");

@@ -1,5 +1,6 @@
 -- Rows of the run log, newest first, on from a place. Of one task they are read by the primary key, of all by time; trials are
--- left out of what is asked of all. A value is compared where a number stands at its path.
+-- left out of what is asked of all. A value is compared where a number stands at its path. One of more than 16 KiB is left out: only
+-- its size is told, which for those that are large as they are stored is known without reading them.
 WITH parameter AS NOT MATERIALIZED (
   SELECT $1::text AS task_name, $2::text AS status, $3::text AS trigger, $4::timestamptz AS since, $5::timestamptz AS until,
          $6::text[] AS value_path, $7::double precision::numeric AS value_min, $8::double precision::numeric AS value_max, $9::timestamptz AS before_at,
@@ -34,9 +35,12 @@ WITH parameter AS NOT MATERIALIZED (
 )
 SELECT r.run_id, r.task_id, r.task_name, r.scheduled_for, r.attempt, r.trigger, r.status, r.reason, r.detail, r.as_of,
        r.node_id, r.queued_at, r.due_at, r.started_at, r.finished_at, r.exit_code, r.signal, r.missed_count, r.missed_until,
-       r.blocking_run_id, r.return_value::text AS return_value, r.error_type, r.error, r.traceback, r.warnings, r.max_rss_kb,
+       r.blocking_run_id, CASE WHEN size.bytes <= 16384 THEN r.return_value::text END AS return_value, r.error_type, r.error, r.traceback, r.warnings, r.max_rss_kb,
        r.cpu_ms, r.script_sha256, r.late_report, r.duration_ms, r.start_delay_ms, r.requested_by, r.limits::text AS limits,
-       r.lock_sha256, r.python
+       r.lock_sha256, r.python, CASE WHEN size.bytes > 16384 THEN size.bytes END AS return_value_bytes
   FROM chosen c JOIN run_log r USING (task_id, scheduled_for, attempt)
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN pg_column_size(r.return_value) > 16384 THEN pg_column_size(r.return_value) ELSE octet_length(r.return_value::text) END AS bytes
+    OFFSET 0) size
  ORDER BY r.scheduled_for DESC, r.run_id DESC
  LIMIT (SELECT row_limit FROM parameter);

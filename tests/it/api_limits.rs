@@ -88,6 +88,56 @@ fn a_login_and_headers_have_a_size() {
 }
 
 #[test]
+fn a_database_that_is_busy_for_readers_makes_no_scheduler_unready() {
+    let world = World::new();
+    world.script("one.py", "def run():\n    return 1");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let somebody = world.session();
+    somebody.sql("begin; lock table run_log in access exclusive mode");
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..12).map(|_| scope.spawn(|| admin.get("/api/v1/runs"))).collect();
+        // All connections of the API wait.
+        world.wait_for(
+            "select count(*) >= 4 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        );
+        let ready = admin.with_token(None).get("/readyz").must_be(200).json();
+        let names: Vec<&str> = ready["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|check| check["name"].as_str())
+            .collect();
+        assert_eq!(names, ["loops", "lease", "database"]);
+        let refused = asking.into_iter().map(|thread| thread.join().unwrap());
+        let refused: Vec<_> = refused.filter(|answer| answer.status != 200).collect();
+        assert!(!refused.is_empty());
+        for answer in refused {
+            assert_eq!(answer.status, 503, "{}", answer.body);
+            assert_eq!(answer.header("retry-after"), Some("5"));
+        }
+    });
+    somebody.sql("rollback");
+}
+
+#[test]
+fn the_database_is_unready_while_it_is_away() {
+    let (world, cluster) = World::with_server();
+    let (_serve, admin) = world.serve_api_with(&[("DROPCRON_LEASE", "6s")]);
+    let ready = || admin.with_token(None).get("/readyz");
+    ready().must_be(200);
+    cluster.close().unwrap();
+    wait_until("the database is seen to be away", || ready().status == 503);
+    let checks = ready().must_be(503).json()["checks"].clone();
+    let database = checks
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["name"] == "database");
+    assert_eq!(database.unwrap()["ok"], false, "{checks}");
+}
+
+#[test]
 fn lists_leave_out_large_values_and_say_so() {
     let world = World::new();
     world.script("big.py", "def run():\n    return 'small'");

@@ -222,7 +222,8 @@ statement! {
     struct EndSession<'a> = "tokens/end_session.sql" { session_sha256: &'a [u8] => Binary }
 }
 
-/// Ends a session.
-pub async fn end_session(connection: &mut Connection, session_sha256: &[u8; 32]) -> Result<(), StoreError> {
-    EndSession { session_sha256 }.execute(connection).await.map(drop)
+/// Ends a session; whether there was one.
+pub async fn end_session(connection: &mut Connection, session_sha256: &[u8; 32]) -> Result<bool, StoreError> {
+    let ended = EndSession { session_sha256 }.execute(connection).await?;
+    Ok(ended > 0)
 }

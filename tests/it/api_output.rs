@@ -2,12 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::http::Client;
-use crate::support::World;
+use crate::support::{PATIENCE, World};
 
 /// The events of a stream, as they come.
 struct Events(BufReader<TcpStream>);
@@ -40,7 +41,10 @@ impl Events {
     /// The next event; none: the stream is over.
     fn next(&mut self) -> Option<Event> {
         let (mut id, mut name, mut data) = (None, String::new(), Value::Null);
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            // Comments alone would go on for as long as the stream.
+            assert!(Instant::now() < deadline, "neither an event nor the end");
             let mut line = String::new();
             if self.0.read_line(&mut line).unwrap() == 0 {
                 return None;

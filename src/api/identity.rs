@@ -103,12 +103,12 @@ async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<(Holder, [u8; 32]
 /// What stands for a token in `Authorization: Bearer …`, which comes before a cookie. Every other scheme is for a proxy in front: browsers
 /// and proxies pass on what they have said to each other.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+    let mut bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
         let text = value.to_str().ok()?;
         let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     });
-    bearers.last()
+    bearers.next_back()
 }
 
 /// Nobody is known here.

@@ -110,7 +110,7 @@ where
         async move {
             match taken {
                 Ok(request) => router.oneshot(request).await,
-                Err(elsewhere) => Ok(elsewhere),
+                Err(elsewhere) => Ok(*elsewhere),
             }
         }
     });

@@ -47,6 +47,8 @@ LARGEST_VALUE_BYTES = 64 << 20
 LARGEST_MESSAGE_BYTES = 8 << 10
 LARGEST_TRACEBACK_BYTES = 64 << 10
 LARGEST_INTEGER_BITS = 4096
+# A script of one megabyte that is all numbers takes a third of it.
+INSPECT_BYTES = 1 << 30
 MOST_ITEMS = 1000000
 MOST_WARNINGS = 20
 DEEPEST = 64
@@ -1258,6 +1260,7 @@ def inspect_lines():
     import json
     import warnings
 
+    limit_memory(INSPECT_BYTES)
     warnings.simplefilter("ignore")
     for line in sys.stdin.buffer:
         if not line.strip():
@@ -1266,7 +1269,7 @@ def inspect_lines():
         try:
             request = json.loads(line)
             path = request["path"]
-            found = inspect_file(path, request.get("code") or path)
+            found = inspect_file(path, request.get("code") or path, request.get("source"))
         except BaseException as error:
             found = {"run": None, "docstring": None, "problem": problem_of(error)}
         answer = {"path": path, **found, "python": python_version()}
@@ -1274,13 +1277,30 @@ def inspect_lines():
         sys.stdout.buffer.flush()
 
 
-def inspect_file(path, code_path):
+def limit_memory(size):
+    """Of this process, where the system knows such a limit."""
+    try:
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        if most != resource.RLIM_INFINITY:
+            size = min(size, most)
+        resource.setrlimit(resource.RLIMIT_AS, (size, most))
+    except (ImportError, ValueError, OSError):
+        pass
+
+
+def inspect_file(path, code_path, source=None):
+    """`source`: what is in the file, a character for each byte."""
     if path.endswith((".pyc", ".so")):
         return {"run": None, "docstring": None, "problem": None}
     import ast
 
-    with open(code_path, "rb") as file:
-        data = file.read()
+    if source is None:
+        with open(code_path, "rb") as file:
+            data = file.read()
+    else:
+        data = source.encode("latin-1")
     if b"\0" in data:
         line = data[: data.index(b"\0")].count(b"\n") + 1
         problem = {"line": line, "column": None, "message": "the file holds a NUL byte"}
@@ -1296,7 +1316,7 @@ def problem_of(error):
         message = f"{type_name(error)}: {error.msg}"
         return {"line": error.lineno, "column": error.offset, "message": clip(message, 1000)}
     if isinstance(error, (RecursionError, MemoryError)):
-        message = "the code is nested too deep for the parser"
+        message = "the code is too large, or nested too deep, for the parser"
     else:
         message = f"{type_name(error)}: {error_message(error)}"
     return {"line": None, "column": None, "message": clip(message, 1000)}

@@ -955,6 +955,32 @@ class Inspecting(ShimCase):
         (answer,) = self.inspect({"path": str(self.write("task.py", text)), "code": None})
         return answer
 
+    def test_bytes_that_are_given_need_no_file(self):
+        data = "# coding: latin-1\ndef run(ä): pass\n".encode("latin-1")
+        absent = "/absent/x.py"
+        request = {"path": absent, "code": absent, "source": data.decode("latin-1")}
+        (answer,) = self.inspect(request)
+        self.assertIsNone(answer["problem"])
+        self.assertEqual(answer["run"]["parameters"][0]["name"], "ä")
+
+    def test_memory_is_bounded(self):
+        code = "import sys, runner_shim; runner_shim.INSPECT_BYTES = 150 << 20; runner_shim.inspect_lines()"
+        large = self.write("large.py", "x = [" + "0," * 1000000 + "]\n")
+        small = self.write("small.py", "def run(): pass\n")
+        lines = [json.dumps({"path": str(path)}) for path in (large, small)]
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input="\n".join(lines).encode(),
+            capture_output=True,
+            cwd=SHIM.parent,
+            timeout=HANGS,
+            check=True,
+        )
+        refused, read = (json.loads(line) for line in done.stdout.splitlines())
+        self.assertIn("too large", refused["problem"]["message"])
+        self.assertIsNone(read["problem"])
+        self.assertEqual(read["run"]["line"], 1)
+
     def test_plain(self):
         text = '"""What\n  it does."""\nasync def run(a, b=1, *c, d, e=2, **f): pass\nprint("no")\n'
         code = self.write("c0de", text)

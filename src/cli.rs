@@ -746,7 +746,8 @@ const EXAMPLES: &str = "Examples:
   dropcron next '30 2 * * *' --timezone Europe/Berlin
   dropcron runs --status failed --since 24h
 
-Exit codes: 0 ok, 1 the run failed or problems were found, 2 usage, 3 not found, 4 cannot reach the database";
+Exit codes: 0 ok, 1 the run failed or problems were found, 2 usage or configuration, 3 not found, 4 cannot reach the database,
+5 something on this machine is in the way (a file, a directory, an address, a full disk)";
 
 fn long_help() -> String {
     let mut text = format!("{EXAMPLES}\n\nEnvironment variables:\n");

@@ -3,6 +3,7 @@
 //! Owns the vocabulary that the store, the executor and the services share. Knows no clock, no SQL and no process. In the
 //! flow it stands between a plan (`schedule`) and a row (`store`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,6 +13,14 @@ use serde_json::value::RawValue;
 
 use crate::script::{ContentHash, Limits};
 use crate::series::Observation;
+
+/// Keyword arguments that somebody gives to one run: JSON as it was typed, so that no digit of a number is lost.
+pub type Arguments = BTreeMap<String, Box<RawValue>>;
+
+/// The text of a JSON object; none: there are no arguments.
+pub fn text_of_arguments(arguments: &Arguments) -> Option<String> {
+    (!arguments.is_empty()).then(|| serde_json::to_string(arguments).unwrap_or_default())
+}
 
 /// A closed set of words that stands as text in Postgres, JSON and on the command line.
 macro_rules! words {

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use crate::store::Connection;
 use crate::store::audit::{self, Change};
 
-/// Records a change, in the transaction of whoever makes it.
+/// Records a change, in the transaction of whoever makes it; the number of the record.
 pub async fn record(
     connection: &mut Connection,
     who: &Identity,
@@ -15,7 +15,7 @@ pub async fn record(
     subject: &str,
     before: Option<Value>,
     after: Option<Value>,
-) -> Result<(), Problem> {
+) -> Result<i64, Problem> {
     let actor = who.actor();
     let change = Change {
         actor: &actor,

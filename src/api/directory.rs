@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::problem::Problem;
-use crate::script::{ContentHash, ScriptKind, TaskName};
+use crate::script::{ContentHash, ScriptKind, TaskName, is_deceptive};
 
 /// What a script may have at most, as the syncer has it.
 pub const LARGEST: u64 = 10 * 1024 * 1024;
@@ -36,9 +36,17 @@ impl ScriptPath {
                  `..`, `.` or a leading `/`"
             )));
         }
-        if let Some(character) = text.chars().find(|character| character.is_control()) {
+        if let Some(character) = text.chars().find(|character| is_deceptive(*character)) {
             return Err(Problem::bad_request(format!(
                 "the path {text:?} has the control character {character:?}; use letters, digits, `-`, `_`, `.` or spaces"
+            )));
+        }
+        let is_hidden = path
+            .components()
+            .any(|part| part.as_os_str().to_string_lossy().starts_with('.') || part.as_os_str() == "__pycache__");
+        if is_hidden {
+            return Err(Problem::bad_request(format!(
+                "`{text}` is hidden: what begins with a dot, and `__pycache__`, is left alone; choose another name"
             )));
         }
         Ok(ScriptPath(path.to_owned()))
@@ -50,15 +58,6 @@ impl ScriptPath {
         if ScriptKind::of(&script.0) != Some(ScriptKind::Source) {
             return Err(Problem::bad_request(format!(
                 "`{text}` does not end in `.py`: over the API scripts are text; put compiled ones into the directory yourself"
-            )));
-        }
-        let is_hidden = script
-            .0
-            .components()
-            .any(|part| part.as_os_str().to_string_lossy().starts_with('.') || part.as_os_str() == "__pycache__");
-        if is_hidden {
-            return Err(Problem::bad_request(format!(
-                "`{text}` is hidden: what begins with a dot, and `__pycache__`, is left alone; choose another name"
             )));
         }
         TaskName::from_path(&script.0).map_err(|problem| Problem::bad_request(problem.to_string()))?;
@@ -122,15 +121,22 @@ pub enum Expected {
     Content(ContentHash),
 }
 
+/// How often a path is followed while somebody renames parts of it.
+const TRIES: u32 = 32;
+
 fn beneath(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::CLOEXEC;
-    match rustix::fs::openat2(
-        root,
-        path,
-        flags,
-        Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
-    ) {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let open = || rustix::fs::openat2(root, path, flags, Mode::empty(), resolve);
+    // The kernel cannot tell where a path leads while somebody renames parts of it: it says so, and one asks again.
+    let mut opened = open();
+    for _ in 1..TRIES {
+        if opened.as_ref().err() != Some(&Errno::AGAIN) {
+            break;
+        }
+        opened = open();
+    }
+    match opened {
         // Kernels before 5.6, and sandboxes: part by part, and no link at all.
         Err(Errno::NOSYS | Errno::PERM) => step_by_step(root, path, flags),
         result => result,
@@ -167,6 +173,7 @@ fn refused(path: &ScriptPath, error: Errno) -> Problem {
         Errno::NOENT | Errno::NOTDIR => Problem::not_found(format!(
             "there is no script `{shown}`; `GET /api/v1/scripts` lists them"
         )),
+        Errno::AGAIN => Problem::conflict(format!("`{shown}` is renamed all the time; ask again")),
         Errno::XDEV | Errno::LOOP => Problem::new(
             StatusCode::FORBIDDEN,
             format!("`{shown}` leads over a link that the API does not follow out of the scripts directory"),

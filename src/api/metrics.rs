@@ -123,6 +123,16 @@ fn text(totals: &Totals, tasks: &[GaugeRow]) -> String {
             totals.live_nodes as f64,
         ),
         (
+            "dropcron_nodes_stalled",
+            "Services of which a loop hangs or has ended.",
+            totals.stalled_nodes as f64,
+        ),
+        (
+            "dropcron_nodes_dead",
+            "Services that died within a day, and were not started again on their data directory.",
+            totals.dead_nodes as f64,
+        ),
+        (
             "dropcron_deliveries_pending",
             "Notifications that wait to be sent.",
             totals.pending_deliveries as f64,

@@ -37,6 +37,7 @@ mod tasks;
 mod tokens;
 mod versions;
 mod watch;
+mod work;
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub use output::{Chunk as OutputChunk, OutputPage};
 pub use problem::{Problem, ScriptProblem};
 pub use role::Role;
 pub use router::document;
-pub use runs::{Cancelled, Run, RunPage, Started};
+pub use runs::{Cancelled, Run, RunPage, StartRun, Started};
 pub use series::{Point, PointList, Settled, StaleSeries};
 pub use server::serve;
 pub use tasks::{Changed, Task, TaskPage};
@@ -64,7 +65,9 @@ pub struct Api {
     watches: watch::Watches,
     logins: session::Logins,
     /// One change of a file at a time.
-    writing: tokio::sync::Mutex<()>,
+    writing: Arc<tokio::sync::Mutex<()>>,
+    /// One piece of work that costs at a time.
+    working: Arc<tokio::sync::Semaphore>,
     /// Streams end when the service does.
     stopping: CancellationToken,
 }
@@ -75,7 +78,8 @@ impl Api {
         Arc::new(Api {
             watches: watch::Watches::new(database.clone()),
             logins: session::Logins::default(),
-            writing: tokio::sync::Mutex::new(()),
+            writing: Arc::default(),
+            working: Arc::new(tokio::sync::Semaphore::new(1)),
             stopping: CancellationToken::new(),
             database,
             given,

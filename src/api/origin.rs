@@ -32,7 +32,7 @@ pub async fn check(State(api): State<Arc<Api>>, request: Request, next: Next) ->
         .into_response();
     }
     if !is_safe(request.method())
-        && let Err(problem) = check_origin(request.headers(), &host, &api.given.hosts)
+        && let Err(problem) = check_origin(request.headers(), &host)
     {
         return problem.into_response();
     }
@@ -81,7 +81,7 @@ fn answers_to(host: &str, allowed: &[String]) -> bool {
 }
 
 /// Whoever is no browser sends neither header. A browser sends at least one with every change.
-fn check_origin(headers: &HeaderMap, host: &str, allowed: &[String]) -> Result<(), Problem> {
+fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     let text = |name| {
         headers
             .get(name)
@@ -90,7 +90,8 @@ fn check_origin(headers: &HeaderMap, host: &str, allowed: &[String]) -> Result<(
     let strange = || {
         Problem::new(
             StatusCode::FORBIDDEN,
-            "this change was asked for by a page of another origin; use the page that dropcron itself serves",
+            "this change was asked for by a page of another origin; use the page that dropcron itself serves (a proxy in front must \
+             pass the `Host` of the browser on, with its port)",
         )
     };
     if let Some(site) = text("sec-fetch-site")
@@ -100,9 +101,10 @@ fn check_origin(headers: &HeaderMap, host: &str, allowed: &[String]) -> Result<(
     }
     if let Some(origin) = text("origin") {
         let from = origin.split_once("://").map(|(_, from)| from).ok_or_else(strange)?;
-        // Behind a proxy that ends TLS, the port may differ: there the name must be one that is allowed.
+        // Another port is another page, which has the cookie too. A proxy that tells its own host and port tells them here; a page
+        // cannot.
         let is_same = from.eq_ignore_ascii_case(host)
-            || (name_of(from) == name_of(host) && allowed.iter().any(|name| *name == name_of(host)));
+            || text("x-forwarded-host").is_some_and(|forwarded| from.eq_ignore_ascii_case(forwarded));
         return if is_same { Ok(()) } else { Err(strange()) };
     }
     let has_cookie = headers.contains_key(header::COOKIE) && bearer(headers).is_none();
@@ -158,7 +160,7 @@ mod tests {
                 (name, HeaderValue::from_static(value))
             })
             .collect();
-        check_origin(&headers, host, &allowed()).is_ok()
+        check_origin(&headers, host).is_ok()
     }
 
     #[test]
@@ -167,9 +169,14 @@ mod tests {
         assert!(origin(&[], host));
         assert!(origin(&[("authorization", "Bearer x")], host));
         assert!(origin(&[("origin", "http://127.0.0.1:8642"), ("cookie", "x=y")], host));
-        assert!(origin(
-            &[("origin", "https://cron.example.org")],
-            "cron.example.org:8642"
+        let proxied = [
+            ("origin", "https://cron.example.org"),
+            ("x-forwarded-host", "cron.example.org"),
+        ];
+        assert!(origin(&proxied, "127.0.0.1:8642"));
+        assert!(!origin(
+            &[("origin", "http://cron.example.org:9999")],
+            "cron.example.org"
         ));
         assert!(!origin(&[("origin", "http://127.0.0.1:9999")], host));
         assert!(!origin(&[("origin", "http://evil.example")], host));

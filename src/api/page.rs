@@ -12,7 +12,7 @@ use super::problem::Problem;
 
 /// The built page; nothing where it was not built.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/web/dist"]
+#[folder = "web/dist"]
 #[allow_missing = true]
 struct Files;
 

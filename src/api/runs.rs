@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::extract::{Body, Params, Segment, page_size, read_cursor, storable, wr
 use super::identity::Identity;
 use super::problem::Problem;
 use super::{App, change};
-use crate::run::{Status, Trigger};
+use crate::run::{Arguments, Status, Trigger, text_of_arguments};
 use crate::script::ContentHash;
 use crate::store::Connection;
 use crate::store::pages::{self, RunFilter, ValueFilter};
@@ -391,7 +391,7 @@ pub struct StartRun {
     /// Keyword arguments of this run alone, laid over those of the header.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    pub args: Option<Map<String, Value>>,
+    pub args: Option<Arguments>,
     /// The instant that the script is told it stands for.
     #[serde(default)]
     pub as_of: Option<Timestamp>,
@@ -426,10 +426,11 @@ pub async fn start_run(
     let task_id = super::tasks::find_id(&mut connection, &name).await?;
     let asked = Asked {
         task_id,
-        args: wanted.args.filter(|args| !args.is_empty()).map(Value::Object),
+        args: wanted.args.as_ref().and_then(text_of_arguments),
         as_of: wanted.as_of.map(storable),
         force: wanted.force,
         script_sha256: None,
+        again: None,
         subject: &name,
         action: "run.request",
     };
@@ -440,14 +441,16 @@ pub async fn start_run(
 pub(super) struct Asked<'a> {
     /// The task.
     pub task_id: i64,
-    /// Arguments.
-    pub args: Option<Value>,
+    /// Arguments: the text of a JSON object.
+    pub args: Option<String>,
     /// The instant it stands for.
     pub as_of: Option<Timestamp>,
     /// Beside others.
     pub force: bool,
     /// Another version than the one in force.
     pub script_sha256: Option<ContentHash>,
+    /// The run that it repeats.
+    pub again: Option<i64>,
     /// The task's name.
     pub subject: &'a str,
     /// As the audit calls it.
@@ -504,7 +507,8 @@ async fn ask_once(
         if let Some(key) = key {
             requests::settle_key(connection, who.token_id, key, run_id).await?;
         }
-        let after = json!({ "run_id": run_id, "args": asked.args, "as_of": asked.as_of, "force": asked.force,
+        // Its arguments stand in its row, with every digit.
+        let after = json!({ "run_id": run_id, "as_of": asked.as_of, "force": asked.force, "again": asked.again,
                             "script_sha256": asked.script_sha256 });
         change::record(connection, who, asked.action, asked.subject, None, Some(after)).await?;
         Ok((run_id, false))
@@ -519,7 +523,8 @@ fn fingerprint(asked: &Asked<'_>) -> [u8; 32] {
         asked.args,
         asked.as_of,
         asked.force,
-        asked.script_sha256
+        asked.script_sha256,
+        asked.again
     ])
     .to_string();
     Sha256::digest(text.as_bytes()).into()
@@ -611,10 +616,11 @@ pub async fn retry_run(
     let stood_for = (row.trigger != "manual").then_some(row.scheduled_for);
     let asked = Asked {
         task_id: row.task_id,
-        args: extra.args.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        args: extra.args,
         as_of: row.as_of.or(stood_for),
         force: false,
         script_sha256: None,
+        again: Some(run_id),
         subject: &task,
         action: "run.retry",
     };

@@ -9,6 +9,7 @@ use super::App;
 use super::extract::{Body, storable};
 use super::problem::Problem;
 use super::tasks::check_schedule;
+use super::work::in_turn;
 use crate::plan::just_before;
 use crate::schedule::Schedule;
 use crate::store::overview::{self, ScheduleRow};
@@ -119,18 +120,18 @@ pub async fn preview_schedule(
     };
     let from = wanted.from.map_or_else(Timestamp::now, storable);
     let own = wanted.task;
-    let answer = tokio::task::spawn_blocking(move || {
+    let answer = in_turn(&api, move |_| {
         let next = fire_times(&schedule, from, count);
         let instants: Vec<Timestamp> = next.iter().take(COMPARED).map(|time| time.utc).collect();
-        Preview {
+        Ok(Preview {
             words: schedule.describe(),
             timezone,
             notes: schedule.notes(from),
             collisions: collisions(&others, own.as_deref(), &instants),
             next,
-        }
+        })
     });
-    answer.await.map(axum::Json).map_err(Problem::internal)
+    answer.await.map(axum::Json)
 }
 
 fn collisions(others: &[ScheduleRow], own: Option<&str>, instants: &[Timestamp]) -> Vec<Collision> {

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::change;
@@ -22,15 +22,21 @@ use super::problem::{Problem, ScriptProblem};
 use super::runs::{Asked, Started, ask, idempotency_key};
 use super::schedule::{FireTime, fire_times};
 use super::tasks::words;
+use super::work::{blocking, in_turn};
 use super::{Api, App};
+use crate::run::{Arguments, text_of_arguments};
 use crate::schedule::Schedule;
 use crate::script::{ContentHash, Header, ScriptKind};
+use crate::store::audit;
 use crate::store::environments;
 use crate::store::requests;
 use crate::store::tasks::{self, Version};
 
 /// The body of a request that brings a script: JSON may write each of its bytes as six characters, but no text does.
 pub const LARGEST_BODY: usize = 2 * LARGEST as usize;
+
+/// A script that is only checked: whoever may read may ask, and Python takes a hundred times as much memory to read it.
+const LARGEST_DRAFT: usize = 1024 * 1024;
 
 /// Fire times that are told of a script that is checked.
 const NEXT: usize = 5;
@@ -75,7 +81,7 @@ pub async fn list_scripts(State(api): App) -> Result<axum::Json<ScriptList>, Pro
         let rows = tasks::registered(&mut connection).await?;
         rows.into_iter().map(|row| (row.script_path, row.problem)).collect()
     };
-    let listed = blocking(&api, move |api| {
+    let listed = in_turn(&api, move |api| {
         let files = (api.given.list_scripts)()
             .map_err(|error| Problem::internal(format!("the scripts directory cannot be read: {error}")))?;
         Ok(describe(api, files, &registered))
@@ -147,18 +153,6 @@ fn kind_word(kind: ScriptKind) -> String {
         ScriptKind::Extension => "extension",
     }
     .to_owned()
-}
-
-/// Does something that blocks, elsewhere.
-async fn blocking<T: Send + 'static>(
-    api: &Arc<Api>,
-    work: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    let api = api.clone();
-    match tokio::task::spawn_blocking(move || work(&api)).await {
-        Ok(result) => result,
-        Err(panic) => Err(Problem::internal(panic)),
-    }
 }
 
 /// The text of a script.
@@ -247,8 +241,23 @@ pub async fn validate_script(
     Body(wanted): Body<CheckScript>,
 ) -> Result<axum::Json<Validation>, Problem> {
     let path = ScriptPath::parse_for_writing(wanted.path.as_deref().unwrap_or("draft.py"))?;
+    if wanted.content.len() > LARGEST_DRAFT {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "the draft has {} KiB: at most {} are checked; keep data in other files",
+                wanted.content.len() / 1024,
+                LARGEST_DRAFT / 1024
+            ),
+        ));
+    }
     let sha256 = ContentHash::of(wanted.content.as_bytes());
     let assessed = assess(&api, &path, wanted.content.into_bytes()).await?;
+    let validation = in_turn(&api, move |_| Ok(validation(assessed, sha256, Timestamp::now())));
+    validation.await.map(axum::Json)
+}
+
+fn validation(assessed: Assessed, sha256: ContentHash, now: Timestamp) -> Validation {
     let registration = assessed.registration.as_ref();
     let timezone = registration.map(|registration| registration.timezone.clone());
     let schedule = assessed
@@ -257,8 +266,7 @@ pub async fn validate_script(
         .filter(|header| !header.schedule.is_empty())
         .zip(timezone.as_deref())
         .and_then(|(header, timezone)| Schedule::parse(&header.schedule, timezone).ok());
-    let now = Timestamp::now();
-    Ok(axum::Json(Validation {
+    Validation {
         schedule_words: assessed
             .header
             .as_ref()
@@ -274,7 +282,7 @@ pub async fn validate_script(
         header: assessed.header,
         timezone,
         sha256,
-    }))
+    }
 }
 
 async fn assess(api: &Arc<Api>, path: &ScriptPath, content: Vec<u8>) -> Result<Assessed, Problem> {
@@ -282,7 +290,7 @@ async fn assess(api: &Arc<Api>, path: &ScriptPath, content: Vec<u8>) -> Result<A
         return Err(too_large(path.as_str()));
     }
     let path = path.as_path().to_owned();
-    blocking(api, move |api| {
+    in_turn(api, move |api| {
         let assessed = (api.given.assess_drafts)(vec![Draft { path, content }]).map_err(|error| {
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -380,13 +388,16 @@ pub async fn write_script(
         );
     }
     let sha256 = ContentHash::of(&bytes);
-    let _turn = api.writing.lock().await;
-    let before = match expected {
-        Expected::Content(hash) => Some(json!({ "sha256": hash })),
-        Expected::Nothing => None,
+    let change = Change {
+        action: "script.write",
+        subject: path.as_str().to_owned(),
+        before: match expected {
+            Expected::Content(hash) => Some(json!({ "sha256": hash })),
+            Expected::Nothing => None,
+        },
+        after: Some(json!({ "sha256": sha256, "size": bytes.len() })),
     };
-    let after = json!({ "sha256": sha256, "size": bytes.len() });
-    with_audit(&api, &who, "script.write", path.as_str(), before, Some(after), {
+    make(&api, &who, change, {
         let path = path.clone();
         move |api| directory::write(&api.given.scripts_directory, &path, &bytes, expected)
     })
@@ -405,24 +416,43 @@ pub async fn write_script(
     Ok((status, etag(sha256), axum::Json(body)).into_response())
 }
 
-/// Changes the directory and records it: without a record nothing is changed.
-async fn with_audit<T: Send + 'static>(
-    api: &Arc<Api>,
-    who: &Identity,
-    action: &str,
-    subject: &str,
+/// A change of the directory, as the audit has it.
+struct Change {
+    action: &'static str,
+    subject: String,
     before: Option<Value>,
     after: Option<Value>,
+}
+
+/// Records a change and makes it, one at a time and to its end, though whoever asked may leave: nothing is changed without a record
+/// of it. A record of what then failed is taken back.
+async fn make<T: Send + 'static>(
+    api: &Arc<Api>,
+    who: &Identity,
+    change: Change,
     work: impl FnOnce(&Api) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let mut connection = api.database.connection().await?;
-    let done = requests::in_transaction(&mut connection, async |connection| {
-        change::record(connection, who, action, subject, before, after).await?;
-        blocking(api, work).await
-    })
-    .await?;
-    (api.given.scripts_changed)();
-    Ok(done)
+    let (api, who) = (api.clone(), who.clone());
+    let made = tokio::spawn(async move {
+        let _turn = api.writing.lock().await;
+        let mut connection = api.database.connection().await?;
+        let number = change::record(
+            &mut connection,
+            &who,
+            change.action,
+            &change.subject,
+            change.before,
+            change.after,
+        )
+        .await?;
+        let done = blocking(&api, work).await;
+        match &done {
+            Ok(_) => (api.given.scripts_changed)(),
+            Err(_) => audit::take_back(&mut connection, number).await?,
+        }
+        done
+    });
+    made.await.map_err(Problem::internal)?
 }
 
 /// Where a script is to go.
@@ -451,9 +481,13 @@ pub async fn rename_script(
         Some(value) => Some(read_hash(value.to_str().unwrap_or_default())?),
         None => None,
     };
-    let _turn = api.writing.lock().await;
-    let (before, after) = (json!({ "path": from.as_str() }), json!({ "path": to.as_str() }));
-    let content = with_audit(&api, &who, "script.rename", from.as_str(), Some(before), Some(after), {
+    let change = Change {
+        action: "script.rename",
+        subject: from.as_str().to_owned(),
+        before: Some(json!({ "path": from.as_str() })),
+        after: Some(json!({ "path": to.as_str() })),
+    };
+    let content = make(&api, &who, change, {
         let (from, to) = (from.clone(), to.clone());
         move |api| directory::rename(&api.given.scripts_directory, &from, &to, expected)
     })
@@ -491,9 +525,13 @@ pub async fn remove_script(
         ));
     };
     check_writable(&api)?;
-    let _turn = api.writing.lock().await;
-    let before = json!({ "sha256": sha256 });
-    with_audit(&api, &who, "script.delete", path.as_str(), Some(before), None, {
+    let change = Change {
+        action: "script.delete",
+        subject: path.as_str().to_owned(),
+        before: Some(json!({ "sha256": sha256 })),
+        after: None,
+    };
+    make(&api, &who, change, {
         let path = path.clone();
         move |api| directory::remove(&api.given.scripts_directory, &path, sha256)
     })
@@ -510,7 +548,7 @@ pub struct TryScript {
     /// Keyword arguments of `run()`, laid over those of the header.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    pub args: Option<Map<String, Value>>,
+    pub args: Option<Arguments>,
 }
 
 /// Try a script once, now, without keeping it: a run of a task that stands in no list. Its schedule does not count.
@@ -559,10 +597,11 @@ pub async fn try_script(
     };
     let asked = Asked {
         task_id,
-        args: wanted.args.filter(|args| !args.is_empty()).map(Value::Object),
+        args: wanted.args.as_ref().and_then(text_of_arguments),
         as_of: None,
         force: true,
         script_sha256: None,
+        again: None,
         subject: &name,
         action: "script.try",
     };

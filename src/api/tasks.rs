@@ -515,13 +515,6 @@ pub async fn override_schedule(
 
 /// Schedules that a person typed; a list without one only needs its zone to be right.
 pub(super) fn check_schedule(schedule: &[String], timezone: &str) -> Result<(), Problem> {
-    const MOST: usize = 100;
-    if schedule.len() > MOST {
-        return Err(Problem::unprocessable(format!(
-            "`schedule` has {} expressions; at most {MOST} are read",
-            schedule.len()
-        )));
-    }
     let texts: Vec<&str> = match schedule {
         [] => vec!["@daily"],
         texts => texts.iter().map(String::as_str).collect(),

@@ -14,6 +14,7 @@ use super::identity::Identity;
 use super::problem::Problem;
 use super::runs::{Asked, StartRun, Started, ask, idempotency_key};
 use super::tasks::find_id;
+use crate::run::text_of_arguments;
 use crate::script::ContentHash;
 use crate::store::pages::{self, VersionRow};
 use crate::store::{Connection, tasks as store_tasks};
@@ -187,13 +188,11 @@ pub async fn run_version(
     let (task_id, sha256, _) = content(&mut connection, &name, &sha256).await?;
     let asked = Asked {
         task_id,
-        args: wanted
-            .args
-            .filter(|args| !args.is_empty())
-            .map(serde_json::Value::Object),
+        args: wanted.args.as_ref().and_then(text_of_arguments),
         as_of: wanted.as_of.map(super::extract::storable),
         force: wanted.force,
         script_sha256: Some(sha256),
+        again: None,
         subject: &name,
         action: "run.request",
     };

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::usage;
+use super::{hindered, usage};
 use crate::config::Config;
-use crate::database::{Cluster, ClusterSettings, Database, DatabaseUrl, migrate};
+use crate::database::{Cluster, ClusterSettings, Database, DatabaseUrl, TlsError, migrate};
 
 /// Pause between a service's first two tries to reach the database at its start; it doubles from try to try.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -67,8 +67,11 @@ impl Access {
         };
         if let Some(url) = &config.database_url {
             let database_url = parse("DATABASE_URL", url)?;
-            // Certificates that the URL names and that cannot be read.
-            let database = Database::new(database_url, direct_url).map_err(|error| usage(error.to_string()))?;
+            let database = Database::new(database_url, direct_url).map_err(|error| match &error {
+                TlsError::Setup { .. } => usage(error.to_string()),
+                // Certificates that the URL names and that cannot be read.
+                _ => hindered(error.to_string()),
+            })?;
             return Ok(Access {
                 database,
                 url: url.clone(),

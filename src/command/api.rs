@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::usage;
+use super::{hindered, usage};
 use crate::api::{self, Api, Assessed, Check, Draft, Given, ScriptFile, ScriptProblem, Standing, secret};
 use crate::config::{Config, Listen};
 use crate::database::Database;
@@ -18,6 +18,7 @@ use crate::executor::{InspectRequest, Inspection, Interpreter};
 use crate::script::{ContentHash, ScriptKind, TaskName};
 use crate::service::builder::Builder;
 use crate::service::node::Node;
+use crate::service::run_directory::RunDirectory;
 use crate::service::scan::{self, Assessment, Content, FileProblem, Found};
 use crate::service::syncer::registration;
 use crate::service::worker::Context;
@@ -43,8 +44,8 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     }
     match TcpListener::bind(address) {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if is_configured => Err(usage(format!(
-            "`DROPCRON_LISTEN` is `{address}`, which cannot be had: {error}; choose another port, or `none`"
+        Err(error) if is_configured => Err(hindered(format!(
+            "`DROPCRON_LISTEN` is `{address}`, which cannot be had: {error}; free it, choose another address or port, or `none`"
         ))),
         Err(error) => {
             tracing::warn!(
@@ -194,7 +195,7 @@ fn write_private(path: &Path, token: &str) -> std::io::Result<()> {
 pub(super) fn read_token_file(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
-        .map_err(|error| usage(format!("the token file `{shown}` cannot be read: {error}")))?;
+        .map_err(|error| hindered(format!("the token file `{shown}` cannot be read: {error}")))?;
     let token = text.trim();
     let is_plain = token.chars().all(|character| character.is_ascii_graphic());
     if !is_plain || token.len() < secret::SHORTEST || token.len() > secret::LONGEST {
@@ -271,10 +272,11 @@ impl Drafts {
         let Some(interpreter) = &self.interpreter else {
             return Err("no interpreter was found at the start; the log says why".to_owned());
         };
-        let directory = Directory::make(&self.context.config.data_directory).map_err(|error| error.to_string())?;
+        let directory =
+            RunDirectory::make_for_drafts(&self.context.config.data_directory).map_err(|error| error.to_string())?;
         let mut requests = Vec::with_capacity(drafts.len());
         for (number, draft) in drafts.iter().enumerate() {
-            let code = directory.0.join(format!("{number}.py"));
+            let code = directory.path().join(format!("{number}.py"));
             std::fs::write(&code, &draft.content).map_err(|error| error.to_string())?;
             requests.push(InspectRequest {
                 path: draft.path.clone(),
@@ -374,23 +376,5 @@ fn script_problem(problem: FileProblem) -> ScriptProblem {
         line: problem.place.map(|(line, _)| line),
         column: problem.place.map(|(_, column)| column),
         message: problem.message,
-    }
-}
-
-/// A private directory for drafts, gone when it is not needed any more.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn make(data_directory: &Path) -> std::io::Result<Directory> {
-        let name = format!("draft-{}", uuid::Uuid::now_v7());
-        let path = data_directory.join(name);
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&path)?;
-        Ok(Directory(path))
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

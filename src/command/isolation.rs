@@ -1,8 +1,8 @@
 //! What keeps scripts from the scheduler, from each other and within their limits: set up at the start, and said.
 
-use super::usage;
+use super::{hindered, usage};
 use crate::config::{Config, ControlGroupPlace};
-use crate::executor::{ControlGroups, Executor, Interpreter, ScriptUser, can_hide_others};
+use crate::executor::{ControlGroups, Executor, Interpreter, ScriptUser, ScriptUserError, can_hide_others};
 use crate::service::run_directory::make_passable;
 
 /// The executor that the configuration asks for.
@@ -12,7 +12,7 @@ pub(super) fn executor(config: &Config) -> anyhow::Result<Executor> {
         ControlGroupPlace::Nowhere => None,
         ControlGroupPlace::Delegated => ControlGroups::prepare(None)?,
         ControlGroupPlace::Directory(path) => {
-            ControlGroups::prepare(Some(path)).map_err(|error| usage(error.to_string()))?
+            ControlGroups::prepare(Some(path)).map_err(|error| hindered(error.to_string()))?
         }
     };
     if user.is_some() {
@@ -24,7 +24,12 @@ pub(super) fn executor(config: &Config) -> anyhow::Result<Executor> {
 /// Who scripts run as, if not as this process does.
 pub(super) fn script_user(config: &Config) -> anyhow::Result<Option<ScriptUser>> {
     match &config.run_as {
-        Some(name) => ScriptUser::find(name).map_err(|error| usage(error.to_string())),
+        Some(name) => ScriptUser::find(name).map_err(|error| match &error {
+            // Rights come with the start.
+            ScriptUserError::NotAllowed { .. } => usage(error.to_string()),
+            // A directory of users elsewhere may not answer yet.
+            ScriptUserError::Unknown(_) | ScriptUserError::LookUp { .. } => hindered(error.to_string()),
+        }),
         None => Ok(None),
     }
 }
@@ -36,7 +41,7 @@ pub(super) async fn rehearse(executor: &Executor, interpreter: &Interpreter, con
         .rehearse(interpreter, &config.scripts_directory)
         .await
         .map_err(|error| {
-            usage(format!(
+            hindered(format!(
                 "scripts cannot run as `{}` (`DROPCRON_RUN_AS`): {error}; that user must be able to reach the interpreter `{}`, the \
                  scripts directory `{}` and the data directory `{}`",
                 user.name,

@@ -73,6 +73,7 @@ use crate::config::{Config, Environment};
 use crate::database::cluster::ClusterError;
 use crate::database::cluster::ServeLockError;
 use crate::database::{MigrationError, PoolError};
+use crate::executor::withhold_capabilities;
 use crate::telemetry;
 
 /// How a command ends.
@@ -88,6 +89,8 @@ enum Exit {
     NotFound,
     /// The database cannot be reached.
     Unreachable,
+    /// Something on this machine is in the way, and may be mended without an edit: another try may succeed.
+    Hindered,
 }
 
 impl From<Exit> for ExitCode {
@@ -98,6 +101,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::NotFound => 3,
             Exit::Unreachable => 4,
+            Exit::Hindered => 5,
         })
     }
 }
@@ -110,10 +114,19 @@ struct ExitError {
     message: String,
 }
 
-/// The command line or the configuration is wrong.
+/// The command line or the configuration is wrong. A service that ends with this is not started again: only an edit helps.
 fn usage(message: impl Into<String>) -> anyhow::Error {
     ExitError {
         exit: Exit::Usage,
+        message: message.into(),
+    }
+    .into()
+}
+
+/// Something on this machine is in the way.
+fn hindered(message: impl Into<String>) -> anyhow::Error {
+    ExitError {
+        exit: Exit::Hindered,
         message: message.into(),
     }
     .into()
@@ -135,13 +148,13 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             || cause.is::<ClusterError>()
             || matches!(cause.downcast_ref(), Some(MigrationError::Connect(_)))
     });
-    // A data directory that cannot be used; that somebody else serves on it is no mistake of the configuration.
+    // A disk that is full or not mounted yet; that somebody else serves on it is nothing of that kind.
     let unusable = error
         .chain()
         .any(|cause| matches!(cause.downcast_ref(), Some(ServeLockError::Io { .. })));
     match error.downcast_ref::<ExitError>() {
         Some(error) => error.exit,
-        None if unusable => Exit::Usage,
+        None if unusable => Exit::Hindered,
         None if unreachable => Exit::Unreachable,
         None => Exit::Failed,
     }
@@ -150,6 +163,12 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     hide_from_scripts();
+    if let Err(error) = withhold_capabilities() {
+        telemetry::report_fatal(&format!(
+            "the ambient capabilities cannot be kept from other programs: {error}"
+        ));
+        return Exit::Failed.into();
+    }
     match run_command_line(Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {

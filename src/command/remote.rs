@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::api::read_token_file;
 use super::{Exit, ExitError, usage};
 use crate::api::{
-    Cancelled, Changed, OutputPage, Point, PointList, Problem, Run, Settled, StaleSeries, Started, Task, TaskPage, Why,
+    Cancelled, Changed, OutputPage, Point, PointList, Problem, Run, Settled, StaleSeries, StartRun, Started, Task,
+    TaskPage, Why,
 };
 use crate::cli::Verb;
 use crate::config::Config;
@@ -115,14 +116,14 @@ impl Server {
     }
 
     async fn post<T: DeserializeOwned + Send + 'static>(&self, path: String, body: Value) -> anyhow::Result<T> {
-        self.ask(http::Method::POST, path, Some(body), None).await
+        self.ask(http::Method::POST, path, Some(body.to_string()), None).await
     }
 
     async fn ask<T: DeserializeOwned + Send + 'static>(
         &self,
         method: http::Method,
         path: String,
-        body: Option<Value>,
+        body: Option<String>,
         idempotency_key: Option<Uuid>,
     ) -> anyhow::Result<T> {
         let server = self.clone();
@@ -133,7 +134,7 @@ impl Server {
         &self,
         method: http::Method,
         path: &str,
-        body: Option<Value>,
+        body: Option<String>,
         idempotency_key: Option<Uuid>,
     ) -> anyhow::Result<T> {
         let mut request = http::Request::builder()
@@ -144,7 +145,7 @@ impl Server {
         if let Some(key) = idempotency_key {
             request = request.header("Idempotency-Key", key.to_string());
         }
-        let text = body.map(|body| body.to_string()).unwrap_or_default();
+        let text = body.unwrap_or_default();
         let request = request
             .body(text)
             .map_err(|error| usage(format!("the server `{}` cannot be asked: {error}", self.url)))?;
@@ -270,7 +271,8 @@ impl Server {
     }
 
     /// Asks for a run.
-    pub async fn start(&self, task: &str, wanted: Value) -> anyhow::Result<RunRow> {
+    pub async fn start(&self, task: &str, wanted: &StartRun) -> anyhow::Result<RunRow> {
+        let wanted = serde_json::to_string(wanted)?;
         let path = format!("tasks/{}/runs", encoded(task));
         let key = Some(Uuid::now_v7());
         let started: Started = match self

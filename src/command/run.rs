@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +19,12 @@ use super::output::{print, print_json, say, table};
 use super::packages::default_interpreter;
 use super::remote::Server;
 use super::{Exit, actor, isolation, not_found, runs as runs_command, usage};
+use crate::api::StartRun;
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::database::Database;
 use crate::executor::{Executor, Interpreter, become_subreaper};
-use crate::run::Stop;
+use crate::run::{Arguments, Stop, text_of_arguments};
 use crate::script::{Header, Notify, ScriptKind, TaskName};
 use crate::service::builder::Builder;
 use crate::service::node::Node;
@@ -61,10 +61,14 @@ pub(super) async fn run(arguments: &RunArgs, config: Config) -> anyhow::Result<E
 }
 
 /// Runs it where a service is; what it prints goes to standard error here as it comes. Ctrl-C asks it to stop.
-async fn run_elsewhere(server: &Server, arguments: &RunArgs, args: Map<String, Value>) -> anyhow::Result<Exit> {
+async fn run_elsewhere(server: &Server, arguments: &RunArgs, args: Arguments) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
-    let wanted = serde_json::json!({ "args": args, "as_of": arguments.as_of, "force": arguments.force });
-    let mut run = server.start(&arguments.subject, wanted).await?;
+    let wanted = StartRun {
+        args: Some(args),
+        as_of: arguments.as_of,
+        force: arguments.force,
+    };
+    let mut run = server.start(&arguments.subject, &wanted).await?;
     let (mut reader, mut source) = (Reader::new(), Source::Server(server));
     loop {
         // The status is read before the output: what a run said is stored before its end is.
@@ -95,7 +99,7 @@ async fn run_elsewhere(server: &Server, arguments: &RunArgs, args: Map<String, V
 async fn run_on(
     database: &Database,
     arguments: &RunArgs,
-    args: Map<String, Value>,
+    args: Arguments,
     config: Config,
     executor: Executor,
 ) -> anyhow::Result<Exit> {
@@ -140,7 +144,7 @@ fn channels(config: &Config) -> Channels {
 async fn run_as(
     context: &Context,
     arguments: &RunArgs,
-    args: Map<String, Value>,
+    args: Arguments,
     interpreter: Result<Interpreter, String>,
     executor: Executor,
 ) -> anyhow::Result<RunRow> {
@@ -174,7 +178,7 @@ async fn run_as(
     let request = Request {
         task_id,
         requested_by: actor(),
-        args: (!args.is_empty()).then_some(Value::Object(args)),
+        args: text_of_arguments(&args),
         as_of: arguments.as_of,
         claim_for: Some(context.node.id()),
         force: arguments.force,
@@ -298,7 +302,7 @@ async fn asked_elsewhere(context: &Context, run_id: i64) -> Stop {
     }
 }
 
-fn parse_arguments(pairs: &[String]) -> anyhow::Result<Map<String, Value>> {
+fn parse_arguments(pairs: &[String]) -> anyhow::Result<Arguments> {
     pairs
         .iter()
         .map(|pair| {
@@ -307,10 +311,11 @@ fn parse_arguments(pairs: &[String]) -> anyhow::Result<Map<String, Value>> {
                 .filter(|(name, _)| !name.is_empty())
                 .ok_or_else(|| usage(format!("`--arg {pair}`: write `--arg name=value`")))?;
             // `3`, `true` and `{"a": 1}` are values; anything else is text.
-            Ok((
-                name.to_owned(),
-                serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned())),
-            ))
+            let value = match serde_json::from_str(value) {
+                Ok(value) => value,
+                Err(_) => serde_json::value::to_raw_value(value)?,
+            };
+            Ok((name.to_owned(), value))
         })
         .collect()
 }

@@ -60,7 +60,14 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<Exit> {
 
 /// The channels of notifications; a bad file is said before anything starts.
 pub(super) fn read_channels(config: &Config) -> anyhow::Result<Channels> {
-    Channels::read(config).map_err(|error| super::usage(error.to_string()))
+    Channels::read(config).map_err(|error| {
+        let of = if error.is_unreadable() {
+            super::hindered
+        } else {
+            super::usage
+        };
+        of(error.to_string())
+    })
 }
 
 /// A directory that is missing is most likely a mistake; it is not made silently.
@@ -68,8 +75,9 @@ fn check_scripts_directory(config: &Config) -> anyhow::Result<()> {
     let path = &config.scripts_directory;
     match std::fs::read_dir(path) {
         Ok(_) => Ok(()),
-        Err(error) => Err(super::usage(format!(
-            "the scripts directory `{}` cannot be read: {error}; name another with `--scripts` or `DROPCRON_SCRIPTS_DIR`",
+        Err(error) => Err(super::hindered(format!(
+            "the scripts directory `{}` cannot be read: {error}; make or mount it, or name another with `--scripts` or \
+             `DROPCRON_SCRIPTS_DIR`",
             path.display()
         ))),
     }

@@ -67,7 +67,8 @@ async fn record(
         before,
         after,
     };
-    Ok(audit::write(connection, change).await?)
+    audit::write(connection, change).await?;
+    Ok(())
 }
 
 /// Lists tokens.

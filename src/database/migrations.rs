@@ -9,10 +9,10 @@ use diesel::QueryableByName;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sql_types::Bool;
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::{Database, PoolError, REPORT_SCHEMA, SCHEMA};
+use super::{Connection, Database, PoolError, REPORT_SCHEMA, SCHEMA};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
@@ -68,6 +68,8 @@ pub async fn migrate(database: &Database) -> Result<(), MigrationError> {
         return Ok(());
     }
     lock(&mut connection).await?;
+    // A migration takes as long as the table is large.
+    connection.be_patient(None);
     let mut harness = AsyncMigrationHarness::new(connection);
     let versions = harness
         .run_pending_migrations(MIGRATIONS)
@@ -91,7 +93,7 @@ struct Applied {
 }
 
 /// Whether every known migration has run. A migration that this binary does not know is an error.
-async fn is_current(connection: &mut AsyncPgConnection) -> Result<bool, MigrationError> {
+async fn is_current(connection: &mut Connection) -> Result<bool, MigrationError> {
     let there: Answer = diesel::sql_query(format!(
         "SELECT to_regclass('{SCHEMA}.__diesel_schema_migrations') IS NOT NULL AS answer"
     ))
@@ -125,7 +127,7 @@ fn known_versions() -> Result<Vec<String>, String> {
         .collect())
 }
 
-async fn lock(connection: &mut AsyncPgConnection) -> Result<(), MigrationError> {
+async fn lock(connection: &mut Connection) -> Result<(), MigrationError> {
     let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
     loop {
         let locked: Answer = diesel::sql_query(format!(

@@ -9,14 +9,17 @@ mod tls;
 
 pub mod cluster;
 
+mod connection;
+
 mod pool;
 
 mod migrations;
 
 pub use cluster::{Cluster, ClusterSettings, ServeLock};
+pub use connection::Connection;
 pub use migrations::{MigrationError, migrate};
 pub use pool::{Database, PoolError, PooledConnection};
-pub use tls::{ConnectError, Connection, Connector, TlsError};
+pub use tls::{ConnectError, Connector, Driver, TlsError, Way};
 pub use url::{DatabaseUrl, UrlError};
 
 /// The schema that holds every table of ours.

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::SCHEMA;
+use super::connection::Connection;
 use super::tls::{Connector, TlsError};
 use super::url::DatabaseUrl;
 
@@ -25,24 +26,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The database, once its URL is known. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    pool: Pool<AsyncPgConnection>,
+    pool: Pool<Connection>,
     connector: Arc<Connector>,
     direct_connector: Arc<Connector>,
 }
 
 /// A connection borrowed from the pool.
-pub struct PooledConnection(Object<AsyncPgConnection>);
+pub struct PooledConnection(Object<Connection>);
 
 impl Deref for PooledConnection {
-    type Target = AsyncPgConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &AsyncPgConnection {
+    fn deref(&self) -> &Connection {
         &self.0
     }
 }
 
 impl DerefMut for PooledConnection {
-    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         &mut self.0
     }
 }
@@ -108,7 +109,7 @@ impl Database {
     }
 
     /// A connection outside the pool, through a pooler if there is one.
-    pub async fn dedicated(&self) -> Result<AsyncPgConnection, PoolError> {
+    pub async fn dedicated(&self) -> Result<Connection, PoolError> {
         connect_within(&self.connector).await
     }
 
@@ -127,16 +128,29 @@ impl Database {
         })
     }
 
+    /// Whether what this process says crosses a network without encryption; a pooler's way to the server is its own business.
+    pub async fn is_in_the_clear(&self) -> Result<bool, PoolError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.connector.way()).await {
+            Ok(Ok(way)) => Ok(way.leaves_machine && !way.is_encrypted),
+            Ok(Err(error)) => Err(PoolError::Refused {
+                message: error.to_string(),
+            }),
+            Err(_) => Err(PoolError::TimedOut {
+                url: self.url().to_string(),
+            }),
+        }
+    }
+
     async fn bare_session(&self) -> Result<tokio_postgres::Client, PoolError> {
-        let (client, connection) = self.connector.connect().await.map_err(|error| PoolError::Refused {
+        let (client, driver) = self.connector.connect().await.map_err(|error| PoolError::Refused {
             message: error.to_string(),
         })?;
-        tokio::spawn(connection);
+        tokio::spawn(driver);
         Ok(client)
     }
 
     /// A connection outside the pool that reaches the server itself.
-    pub async fn direct(&self) -> Result<AsyncPgConnection, PoolError> {
+    pub async fn direct(&self) -> Result<Connection, PoolError> {
         connect_within(&self.direct_connector).await
     }
 }
@@ -154,7 +168,7 @@ async fn backend(client: &tokio_postgres::Client, before: &str) -> Result<String
     Ok(pid.unwrap_or_default())
 }
 
-fn pool(connector: &Arc<Connector>, connections: usize) -> Pool<AsyncPgConnection> {
+fn pool(connector: &Arc<Connector>, connections: usize) -> Pool<Connection> {
     let mut config = ManagerConfig::default();
     config.recycling_method = RecyclingMethod::Fast;
     let target = connector.clone();
@@ -162,14 +176,14 @@ fn pool(connector: &Arc<Connector>, connections: usize) -> Pool<AsyncPgConnectio
         let target = target.clone();
         async move { establish(&target).await }.boxed()
     });
-    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", config);
+    let manager = AsyncDieselConnectionManager::<Connection>::new_with_config("", config);
     Pool::builder(manager)
         .max_size(connections)
         .build()
         .expect("a pool without timeouts of its own needs no runtime to build")
 }
 
-async fn connect_within(connector: &Connector) -> Result<AsyncPgConnection, PoolError> {
+async fn connect_within(connector: &Connector) -> Result<Connection, PoolError> {
     match tokio::time::timeout(CONNECT_TIMEOUT, establish(connector)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(PoolError::Refused { message: bare(&error) }),
@@ -181,12 +195,13 @@ async fn connect_within(connector: &Connector) -> Result<AsyncPgConnection, Pool
 
 /// Connects and sets what every session of ours wants. No statement of ours may take long; plans are made for the values at
 /// hand, since a generic plan locks every partition.
-async fn establish(connector: &Connector) -> Result<AsyncPgConnection, ConnectionError> {
-    let (client, connection) = connector
+async fn establish(connector: &Connector) -> Result<Connection, ConnectionError> {
+    let (client, driver) = connector
         .connect()
         .await
         .map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
-    let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+    let connection = AsyncPgConnection::try_from_client_and_connection(client, driver).await?;
+    let mut connection = Connection::new(connection);
     connection
         .batch_execute(&format!(
             "SET search_path = {SCHEMA}; SET statement_timeout = '15s'; SET lock_timeout = '5s'; \

@@ -11,6 +11,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,13 +37,22 @@ pub type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// The half of a connection that must be driven for the client to work; what
 /// `AsyncPgConnection::try_from_client_and_connection` takes.
-pub type Connection = tokio_postgres::Connection<Socket, TlsStream>;
+pub type Driver = tokio_postgres::Connection<Socket, TlsStream>;
 
 /// Connects to one database. Certificates are read once, when it is made.
 #[derive(Clone)]
 pub struct Connector {
     url: DatabaseUrl,
     tls: MakeRustlsConnect,
+}
+
+/// How what is said gets to a server, or to what stands in front of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Whether it crosses a network.
+    pub leaves_machine: bool,
+    /// Whether nobody on it can listen.
+    pub is_encrypted: bool,
 }
 
 /// The TLS settings of a URL cannot be put to use.
@@ -145,7 +155,7 @@ impl Connector {
     }
 
     /// Connects to the first server that takes us. The caller drives or spawns the second half.
-    pub async fn connect(&self) -> Result<(Client, Connection), ConnectError> {
+    pub async fn connect(&self) -> Result<(Client, Driver), ConnectError> {
         let mut causes = Vec::new();
         for host in self.url.hosts() {
             match self.connect_to_host(host).await {
@@ -160,7 +170,7 @@ impl Connector {
     }
 
     /// Tries every address of a name, each with the full `connect_timeout`: the first may lead nowhere.
-    async fn connect_to_host(&self, host: &Host) -> Result<(Client, Connection), ConnectError> {
+    async fn connect_to_host(&self, host: &Host) -> Result<(Client, Driver), ConnectError> {
         let mut last = None;
         for target in self.resolve(host).await? {
             match self.connect_to_target(&target).await {
@@ -195,18 +205,50 @@ impl Connector {
             .collect())
     }
 
-    async fn connect_to_target(&self, host: &Host) -> Result<(Client, Connection), ConnectError> {
+    /// The way to the first server that takes us. A connection is made to see, since the server has a say in most modes.
+    pub async fn way(&self) -> Result<Way, ConnectError> {
+        let mut last = None;
+        for host in self.url.hosts() {
+            for target in self.resolve(host).await? {
+                match self.negotiate(&target, self.url.tls().decided_negotiations()).await {
+                    Ok((negotiation, _)) => {
+                        return Ok(Way {
+                            leaves_machine: target.address.is_some_and(|address| !is_of_this_machine(address)),
+                            is_encrypted: negotiation != Negotiation::Disable,
+                        });
+                    }
+                    Err(error) => last = Some(error),
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ConnectError::Unresolved {
+            host: self.url.to_string(),
+            source: io::Error::new(io::ErrorKind::NotFound, "no name has an address"),
+        }))
+    }
+
+    async fn connect_to_target(&self, host: &Host) -> Result<(Client, Driver), ConnectError> {
+        let (_, connected) = self.negotiate(host, self.url.tls().negotiations()).await?;
+        Ok(connected)
+    }
+
+    /// Connects by the first of these negotiations that leads to a connection.
+    async fn negotiate(
+        &self,
+        host: &Host,
+        negotiations: &[Negotiation],
+    ) -> Result<(Negotiation, (Client, Driver)), ConnectError> {
         let password = password_from_file(&self.url, host)?;
         let negotiations = match host.place {
             Place::Unix(_) => &[Negotiation::Disable],
-            Place::Tcp(_) => self.url.tls().negotiations(),
+            Place::Tcp(_) => negotiations,
         };
         let mut last = None;
         for &negotiation in negotiations {
             let mut config = self.url.config(host, negotiation);
             password.as_ref().map(|password| config.password(password));
             match self.bounded(host, config.connect(self.tls.clone())).await? {
-                Ok(connected) => return Ok(connected),
+                Ok(connected) => return Ok((negotiation, connected)),
                 Err(source) => {
                     let is_final = !asks_for_other_negotiation(&source);
                     last = Some(ConnectError::Failed {
@@ -234,6 +276,20 @@ impl Connector {
                 }),
         }
     }
+}
+
+/// Whether an address is one of this machine's: packets to it come from itself.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // A datagram socket that is connected sends nothing; the kernel only chooses the way.
+    let way = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    way.is_ok_and(|own| own.ip() == address)
 }
 
 /// Whether `prefer` goes on without TLS, or `allow` with it: the handshake failed, or the server has no rule for
@@ -505,6 +561,13 @@ fn split_passfile_line(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_this_machine_is_told_from_others() {
+        assert!(is_of_this_machine("127.0.0.1".parse().unwrap()));
+        // For documentation: nobody has it.
+        assert!(!is_of_this_machine("192.0.2.1".parse().unwrap()));
+    }
 
     #[test]
     fn the_first_line_of_the_password_file_that_fits_wins() {

@@ -476,6 +476,14 @@ impl TlsSettings {
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[Negotiation::Require],
         }
     }
+
+    /// The same, with no try that may end either way.
+    pub fn decided_negotiations(&self) -> &'static [Negotiation] {
+        match self.mode {
+            SslMode::Prefer => &[Negotiation::Require, Negotiation::Disable],
+            _ => self.negotiations(),
+        }
+    }
 }
 
 /// The key of a password that stood before the `@`, where it can be told from what follows.

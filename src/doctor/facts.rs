@@ -44,10 +44,23 @@ pub struct DirectoryFacts {
     pub writing: Writing,
     /// Whether everybody may read it.
     pub is_open_to_all: bool,
+    /// What of its contents others may touch.
+    pub open: OpenEntries,
     /// The file system that it, or what is there of the way to it, is on.
     pub mount: Mount,
     /// What is free there.
     pub space: Option<Space>,
+}
+
+/// What others than dropcron may touch of a directory's contents: paths, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenEntries {
+    /// Everybody may write these.
+    pub written_by_all: Vec<PathBuf>,
+    /// The user of the scripts may write these, and not everybody.
+    pub written_by_scripts: Vec<PathBuf>,
+    /// The user of the scripts may read these.
+    pub read_by_scripts: Vec<PathBuf>,
 }
 
 /// Who may write into a directory.
@@ -86,7 +99,7 @@ pub struct Space {
 pub struct FirstProcess {
     /// Its name.
     pub name: String,
-    /// Processes that have ended and that it has not waited for.
+    /// Processes that ended a while ago and that it has not waited for.
     pub zombies: usize,
 }
 
@@ -113,8 +126,19 @@ pub enum ScriptUserFacts {
         /// What kept the interpreter from starting.
         rehearsal: Result<(), String>,
     },
-    /// The wanted one cannot be had.
-    Impossible(String),
+    /// The wanted one cannot be had: why, in words and in kind.
+    Impossible(String, ScriptUserObstacle),
+}
+
+/// What keeps scripts from running as the wanted user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptUserObstacle {
+    /// There is no such user.
+    Unknown,
+    /// The system cannot look it up.
+    LookUp,
+    /// This process may not become another.
+    NotAllowed,
 }
 
 /// Whether runs of one user can be kept from each other.
@@ -152,6 +176,28 @@ pub enum DatabaseFacts {
     Reached(Box<ServerFacts>),
 }
 
+/// A bound on connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionBound {
+    /// Whose.
+    pub of: BoundOf,
+    /// Connections that it allows.
+    pub allowed: i64,
+    /// Those of them that there are.
+    pub used: i64,
+}
+
+/// Who bounds connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundOf {
+    /// The server: `max_connections`.
+    Server,
+    /// The database, by name: `CONNECTION LIMIT`.
+    Database(String),
+    /// Our role, by name: `CONNECTION LIMIT`.
+    Role(String),
+}
+
 /// What the server said.
 #[derive(Clone, Debug)]
 pub struct ServerFacts {
@@ -167,10 +213,8 @@ pub struct ServerFacts {
     pub clock_offset_ms: f64,
     /// Uncertainty of that.
     pub clock_error_ms: f64,
-    /// Connections that it takes from ordinary roles.
-    pub connections_allowed: i64,
-    /// Connections that there are.
-    pub connections_used: i64,
+    /// Whatever bounds our connections.
+    pub connections: Vec<ConnectionBound>,
     /// Nodes that are alive.
     pub live_nodes: i64,
     /// Their versions.
@@ -183,7 +227,7 @@ pub struct ServerFacts {
     pub has_autovacuum: bool,
     /// How it stores text.
     pub encoding: String,
-    /// Whether what is said to it crosses a network in the clear.
+    /// Whether what this process says crosses a network in the clear, be it to a pooler.
     pub is_in_the_clear: bool,
     /// Whether our schema is there, or this role may make it.
     pub has_schema: bool,

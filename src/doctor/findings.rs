@@ -1,10 +1,12 @@
 //! Facts -> findings: what is fine, what is worth knowing, and what must be mended.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::facts::{
-    ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, ScriptUserFacts, Secrecy, ServerFacts,
-    UserFacts,
+    BoundOf, ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, ScriptUserFacts,
+    ScriptUserObstacle, Secrecy, ServerFacts, UserFacts,
 };
 use crate::size::format_size;
 
@@ -167,6 +169,27 @@ fn scripts(directory: &DirectoryFacts) -> Vec<Finding> {
             "give the directory another owner, unless that is meant",
         ));
     }
+    let (by_all, by_scripts) = (&directory.open.written_by_all, &directory.open.written_by_scripts);
+    if !by_all.is_empty() {
+        found.push(problem(
+            ABOUT,
+            format!(
+                "everybody on this machine may write {}, and so run code by dropcron",
+                some_of(by_all)
+            ),
+            format!("`chmod -R o-w {path}`"),
+        ));
+    }
+    if !by_scripts.is_empty() {
+        found.push(note(
+            ABOUT,
+            format!(
+                "the user of the scripts may write {}: a script can change others",
+                some_of(by_scripts)
+            ),
+            "give them another owner and group, unless that is meant",
+        ));
+    }
     if NETWORK_KINDS.contains(&directory.mount.kind.as_str()) {
         found.push(note(
             ABOUT,
@@ -271,7 +294,33 @@ fn secrets(directory: &DirectoryFacts) -> Vec<Finding> {
             format!("`chmod 700 {path}`"),
         )];
     }
+    if !directory.open.read_by_scripts.is_empty() {
+        return vec![problem(
+            ABOUT,
+            format!(
+                "the user of the scripts may read {}: so every script has them, whatever its header names",
+                some_of(&directory.open.read_by_scripts)
+            ),
+            format!("`chmod 700 {path}`, or a group that the user of the scripts is not in"),
+        )];
+    }
     vec![ok(ABOUT, format!("`{path}`"))]
+}
+
+/// The first paths of some, and how many others there are.
+fn some_of(paths: &[PathBuf]) -> String {
+    const NAMED: usize = 3;
+    let named: Vec<String> = paths
+        .iter()
+        .take(NAMED)
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
+    let named = named.join(", ");
+    match paths.len().saturating_sub(NAMED) {
+        0 => named,
+        1 => format!("{named} and one more"),
+        more => format!("{named} and {more} more"),
+    }
 }
 
 fn interpreter(facts: &Facts) -> Vec<Finding> {
@@ -312,7 +361,8 @@ fn first_process(first: &FirstProcess) -> Finding {
                 "process 1 (`{name}`) does not wait for what is left to it: {} processes have ended and are still there",
                 first.zombies
             ),
-            "in a container start an init first: `init: true` in a compose file, `docker run --init`, or `tini --`",
+            "in a container start an init first: `init: true` in a compose file, `docker run --init`, or `tini --`; elsewhere process 1 \
+             itself hangs, and the machine wants a restart",
         );
     }
     if REAPERS.contains(&name.as_str()) {
@@ -328,10 +378,19 @@ fn first_process(first: &FirstProcess) -> Finding {
 fn user(user: &UserFacts) -> Vec<Finding> {
     const ABOUT: &str = "user";
     match &user.scripts {
-        ScriptUserFacts::Impossible(error) => vec![problem(
+        ScriptUserFacts::Impossible(error, obstacle) => vec![problem(
             ABOUT,
             error.clone(),
-            "in a container neither drop these capabilities nor set `no-new-privileges`",
+            match obstacle {
+                ScriptUserObstacle::Unknown => "`getent passwd` lists the users that this system knows",
+                ScriptUserObstacle::LookUp => {
+                    "`getent passwd NAME` asks the system the same; its directory of users may be away"
+                }
+                ScriptUserObstacle::NotAllowed => {
+                    "in a container neither drop these capabilities nor set `no-new-privileges`; under systemd \
+                     `AmbientCapabilities` and `CapabilityBoundingSet` give them"
+                }
+            },
         )],
         ScriptUserFacts::Other {
             name,
@@ -474,30 +533,56 @@ fn version(server: &ServerFacts) -> Option<Finding> {
 
 fn connections(server: &ServerFacts) -> Option<Finding> {
     const ABOUT: &str = "connections";
-    let free = server.connections_allowed - server.connections_used;
     let wanted = CONNECTIONS_OF_A_NODE * server.live_nodes.max(1);
-    let state = format!(
-        "{} of {} connections are in use",
-        server.connections_used, server.connections_allowed
-    );
-    if server.connections_allowed < wanted {
+    let lowest = server.connections.iter().min_by_key(|bound| bound.allowed)?;
+    if lowest.allowed < wanted {
         return Some(problem(
             ABOUT,
             format!(
-                "the server takes {} connections, and {wanted} are needed: {CONNECTIONS_OF_A_NODE} for each node",
-                server.connections_allowed
+                "{} allows {} connections, and {wanted} are needed: {CONNECTIONS_OF_A_NODE} for each node",
+                bounding(&lowest.of),
+                lowest.allowed
             ),
-            "raise `max_connections`",
+            raise(&lowest.of),
         ));
     }
-    if free < CONNECTIONS_OF_A_NODE {
+    let tightest = server
+        .connections
+        .iter()
+        .min_by_key(|bound| bound.allowed - bound.used)?;
+    let state = format!(
+        "{} of {} connections that {} allows are in use",
+        tightest.used,
+        tightest.allowed,
+        bounding(&tightest.of)
+    );
+    if tightest.allowed - tightest.used < CONNECTIONS_OF_A_NODE {
         return Some(note(
             ABOUT,
             format!("{state}; one more node needs {CONNECTIONS_OF_A_NODE}"),
-            "raise `max_connections`, or put a session pooler in front of other clients",
+            format!(
+                "{}, or put a session pooler in front of other clients",
+                raise(&tightest.of)
+            ),
         ));
     }
     Some(ok(ABOUT, state))
+}
+
+fn bounding(of: &BoundOf) -> String {
+    match of {
+        BoundOf::Server => "the server".to_owned(),
+        BoundOf::Database(name) => format!("the database `{name}`"),
+        BoundOf::Role(name) => format!("the role `{name}`"),
+    }
+}
+
+fn raise(of: &BoundOf) -> String {
+    match of {
+        BoundOf::Server => "raise `max_connections`".to_owned(),
+        BoundOf::Database(name) => format!("raise it: `ALTER DATABASE \"{name}\" CONNECTION LIMIT ...`, -1 for none"),
+        BoundOf::Role(name) => format!("raise it: `ALTER ROLE \"{name}\" CONNECTION LIMIT ...`, -1 for none"),
+    }
 }
 
 fn writes(server: &ServerFacts) -> Option<Finding> {
@@ -599,9 +684,7 @@ fn nodes(server: &ServerFacts) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use super::super::facts::{Mount, Space, Writing};
+    use super::super::facts::{ConnectionBound, Mount, OpenEntries, Space, Writing};
     use super::*;
 
     /// A system with nothing to say about.
@@ -615,6 +698,7 @@ mod tests {
                 ..Writing::default()
             },
             is_open_to_all: false,
+            open: OpenEntries::default(),
             mount: Mount {
                 point: "/".into(),
                 kind: "ext4".to_owned(),
@@ -651,6 +735,10 @@ mod tests {
         }
     }
 
+    fn bound(of: BoundOf, allowed: i64, used: i64) -> ConnectionBound {
+        ConnectionBound { of, allowed, used }
+    }
+
     fn server() -> ServerFacts {
         ServerFacts {
             url: "postgres://dropcron@db/dropcron".to_owned(),
@@ -659,8 +747,7 @@ mod tests {
             major_version: 17,
             clock_offset_ms: 0.4,
             clock_error_ms: 0.2,
-            connections_allowed: 97,
-            connections_used: 8,
+            connections: vec![bound(BoundOf::Server, 97, 8)],
             live_nodes: 1,
             node_versions: vec!["0.1.0".to_owned()],
             is_read_only: false,
@@ -722,6 +809,25 @@ mod tests {
         );
         let secrets = |facts: &mut Facts| facts.secrets.as_mut().unwrap().is_open_to_all = true;
         assert_eq!(after(secrets), [("secrets", Problem)]);
+        let one = || vec![PathBuf::from("/x/y")];
+        assert_eq!(
+            after(|facts| facts.scripts.open.written_by_all = one()),
+            [("scripts", Problem)]
+        );
+        assert_eq!(
+            after(|facts| facts.scripts.open.written_by_scripts = one()),
+            [("scripts", Note)]
+        );
+        let secrets = |facts: &mut Facts| facts.secrets.as_mut().unwrap().open.read_by_scripts = one();
+        assert_eq!(after(secrets), [("secrets", Problem)]);
+    }
+
+    #[test]
+    fn of_many_paths_a_few_are_named() {
+        let paths: Vec<PathBuf> = (0..5).map(|number| format!("/{number}").into()).collect();
+        assert_eq!(some_of(&paths), "`/0`, `/1`, `/2` and 2 more");
+        assert_eq!(some_of(&paths[..4]), "`/0`, `/1`, `/2` and one more");
+        assert_eq!(some_of(&paths[..1]), "`/0`");
     }
 
     #[test]
@@ -762,7 +868,7 @@ mod tests {
         let root = |facts: &mut Facts| (facts.user.scripts, facts.user.is_root) = (ScriptUserFacts::Same, true);
         assert_eq!(after(root), [("user", Problem)]);
         assert_eq!(after(|facts| facts.user.secrecy = Secrecy::None), [("user", Note)]);
-        let impossible = ScriptUserFacts::Impossible("no such user".to_owned());
+        let impossible = ScriptUserFacts::Impossible("no such user".to_owned(), ScriptUserObstacle::Unknown);
         assert_eq!(after(|facts| facts.user.scripts = impossible), [("user", Problem)]);
         let stuck = ScriptUserFacts::Other {
             name: "runner".to_owned(),
@@ -795,13 +901,24 @@ mod tests {
             [("database", Problem)]
         );
         assert_eq!(
-            after_server(|server| server.connections_allowed = 11),
+            after_server(|server| server.connections[0].allowed = 11),
             [("connections", Problem)]
         );
         assert_eq!(
-            after_server(|server| server.connections_used = 90),
+            after_server(|server| server.connections[0].used = 90),
             [("connections", Note)]
         );
+        // Whatever bounds them most counts.
+        let role = |allowed, used| bound(BoundOf::Role("ops".to_owned()), allowed, used);
+        assert_eq!(
+            after_server(|server| server.connections.push(role(5, 0))),
+            [("connections", Problem)]
+        );
+        assert_eq!(
+            after_server(|server| server.connections.push(role(20, 9))),
+            [("connections", Note)]
+        );
+        assert_eq!(after_server(|server| server.connections.push(role(200, 9))), []);
         assert_eq!(
             after_server(|server| server.is_read_only = true),
             [("database", Problem)]

@@ -7,7 +7,7 @@ mod facts;
 mod findings;
 
 pub use facts::{
-    ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, Mount, ScriptUserFacts, Secrecy,
-    ServerFacts, Space, UserFacts, Writing,
+    BoundOf, ConnectionBound, ControlGroupFacts, DatabaseFacts, DirectoryFacts, Facts, FirstProcess, Mount,
+    OpenEntries, ScriptUserFacts, ScriptUserObstacle, Secrecy, ServerFacts, Space, UserFacts, Writing,
 };
 pub use findings::{Finding, Level, diagnose};

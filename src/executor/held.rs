@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
+use super::capabilities::lending_capabilities;
 use super::envelope::{Record, RecordReader};
 use super::keep_protocol::{GO, KILL, KeepOrder, VARIABLE_PREFIX};
 use super::process::Executor;
@@ -86,7 +87,12 @@ impl Executor {
         }
         keeper.stdin(leash_end).stdout(Stdio::piped()).stderr(Stdio::piped());
         // The leash ends with us, which kills the tree; not the keeper, which would leave it behind.
-        let mut keeper = keeper.process_group(0).spawn()?;
+        keeper.process_group(0);
+        let mut keeper = match order.identity {
+            Some(_) => lending_capabilities(true, || keeper.spawn())?,
+            // No script, and what it starts comes from anywhere.
+            None => keeper.spawn()?,
+        };
         leash.write_all(&[GO])?;
         let (mut stdout, mut stderr) = (keeper.stdout.take(), keeper.stderr.take());
         let mut end = RecordedEnd::default();

@@ -374,18 +374,23 @@ impl Inspection {
     }
 }
 
-/// One JSON line for each file.
+/// One JSON line for each file, with its bytes: this process may have rights to read it that an interpreter has not.
 fn questions(files: &[InspectRequest]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Question<'a> {
         path: std::borrow::Cow<'a, str>,
         code: std::borrow::Cow<'a, str>,
+        /// A character for each byte; none: the interpreter finds out why it cannot be read.
+        source: Option<String>,
     }
     let mut lines = Vec::new();
     for file in files {
         let question = Question {
             path: file.path.to_string_lossy(),
             code: file.code.to_string_lossy(),
+            source: fs::read(&file.code)
+                .ok()
+                .map(|bytes| bytes.into_iter().map(char::from).collect()),
         };
         serde_json::to_writer(&mut lines, &question).expect("two texts always become JSON");
         lines.push(b'\n');

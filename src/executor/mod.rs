@@ -19,6 +19,7 @@ mod interpreter;
 mod invocation;
 mod process;
 // ... by way of the process that holds it ...
+mod capabilities;
 mod control_group;
 mod keep_protocol;
 pub mod keeper;
@@ -35,6 +36,7 @@ mod orphans;
 mod held;
 mod rehearsal;
 
+pub use capabilities::withhold_capabilities;
 pub use control_group::{ControlGroupError, ControlGroups};
 pub use dialogue::converse;
 pub use held::{Held, HeldEnd};

@@ -18,6 +18,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
+use super::capabilities::lending_capabilities;
 use super::control_group::{ControlGroup, ControlGroups};
 use super::envelope::{Record, RecordReader};
 use super::interpreter::Interpreter;
@@ -184,7 +185,8 @@ impl Executor {
             ..invocation.keep_order(interpreter)
         };
         let pipes = [leash_end.into(), records_end.into(), log_end.into()];
-        let keeper = self.command(&order, invocation, pipes).spawn();
+        let mut command = self.command(&order, invocation, pipes);
+        let keeper = lending_capabilities(order.identity.is_some(), || command.spawn());
         let keeper = keeper.map_err(|source| match source.kind() {
             io::ErrorKind::ArgumentListTooLong => SpawnError::TooLong,
             _ => SpawnError::Keeper {

@@ -69,7 +69,7 @@ pub enum ScriptUserError {
 }
 
 /// What a process needs to run scripts as another user, to clean up behind them and to end them.
-const NEEDED: CapabilitySet = CapabilitySet::SETUID
+pub(super) const NEEDED: CapabilitySet = CapabilitySet::SETUID
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::CHOWN)

@@ -27,6 +27,10 @@ use super::field::{CronField, FieldProblem};
 use super::local::LocalTimes;
 use super::zone;
 
+/// An expression has so many bytes at most: one that lists each minute of the hour takes a fifth of it, and what is read here may
+/// come from anybody.
+const LONGEST: usize = 1000;
+
 /// Why texts and a time zone are not a schedule. The messages name the text, the field, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScheduleError {
@@ -35,6 +39,28 @@ pub enum ScheduleError {
         "the schedule is an empty list: write at least one, or leave the key out for a task that is only run by hand"
     )]
     NoTexts,
+    /// More texts than anybody writes.
+    #[error(
+        "the schedule has {found} expressions: at most {most} are read; steps and lists such as `*/5` and `1,15` say more in one"
+    )]
+    TooManyTexts {
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A longer text than anybody writes.
+    #[error(
+        "`{start}...` has {characters} characters: an expression has at most {most}; ranges and steps such as `0-59/2` are shorter than lists"
+    )]
+    TooLong {
+        /// How it begins.
+        start: String,
+        /// How long it is.
+        characters: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// A text of white space.
     #[error(
         "the schedule is empty: write a cron expression such as `30 2 * * *`, `@daily`, `@every 10m` or `@at 2027-01-01T09:00`"
@@ -176,6 +202,13 @@ impl Expression {
     /// Parses one text; `zone` is what a local `@at` is read in.
     pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<Expression, ScheduleError> {
         let text = text.trim();
+        if text.len() > LONGEST {
+            return Err(ScheduleError::TooLong {
+                start: text.chars().take(40).collect(),
+                characters: text.chars().count(),
+                most: LONGEST,
+            });
+        }
         let first_word = text.split_whitespace().next().ok_or(ScheduleError::EmptyText)?;
         if !first_word.starts_with('@') {
             return parse_cron(text);

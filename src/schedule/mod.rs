@@ -42,6 +42,9 @@ pub use self::expression::ScheduleError;
 pub use self::field::{CronField, FieldProblem};
 pub use self::wall_clock::{LocalTime, Named, local_time, timezone};
 
+/// Expressions of one schedule at most.
+const MOST_TEXTS: usize = 100;
+
 /// When a task is due: the union of its schedule texts, in one time zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
@@ -61,6 +64,12 @@ impl Schedule {
     pub fn parse(texts: &[impl AsRef<str>], timezone: &str) -> Result<Schedule, ScheduleError> {
         if texts.is_empty() {
             return Err(ScheduleError::NoTexts);
+        }
+        if texts.len() > MOST_TEXTS {
+            return Err(ScheduleError::TooManyTexts {
+                found: texts.len(),
+                most: MOST_TEXTS,
+            });
         }
         let (zone, zone_name) = zone::find(timezone)?;
         let expressions: Result<Box<[Expression]>, ScheduleError> = texts

@@ -36,6 +36,6 @@ pub use header::{
     parse_sidecar, read_notify,
 };
 pub use key::{BLOCK_KEYS, KEYS, Key, NOTIFY_KEYS, RETRIES_KEYS, VALUE_KEYS, parse_requires_python};
-pub use name::{MAX_NAME_CHARACTERS, NameProblem, ScriptKind, TaskName, sidecar_of};
+pub use name::{MAX_NAME_CHARACTERS, NameProblem, ScriptKind, TaskName, is_deceptive, sidecar_of};
 pub use problem::Problem;
 pub use table::nearest;

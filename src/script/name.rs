@@ -83,7 +83,7 @@ pub enum NameProblem {
         /// The path.
         path: PathBuf,
     },
-    /// The name has a character that would garble a terminal or a log line.
+    /// The name has a character that would garble a terminal, a log line or the name itself.
     #[error("the name {name:?} has the control character {character:?}; use letters, digits, `-`, `_`, `.` or spaces")]
     ControlCharacter {
         /// The name.
@@ -156,7 +156,7 @@ impl TaskName {
         if characters > MAX_NAME_CHARACTERS {
             return Err(NameProblem::TooLong { name, characters });
         }
-        if let Some(character) = name.chars().find(|character| character.is_control()) {
+        if let Some(character) = name.chars().find(|character| is_deceptive(*character)) {
             return Err(NameProblem::ControlCharacter { name, character });
         }
         // Without this rule the text `a.py` would mean the task of `a.py.py` to one reader and that of `a.py` to another.
@@ -188,6 +188,13 @@ impl FromStr for TaskName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::parse(text)
     }
+}
+
+/// Whether a character shows nothing itself and changes how others are shown: control characters, and those that turn the
+/// direction of text, so that `gpj.exe` reads as `exe.jpg`.
+pub fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a path is left alone, by its own name or by that of a directory above it.
@@ -331,6 +338,11 @@ mod tests {
             NameProblem::ControlCharacter { character: '\n', .. }
         ));
         assert!(matches!(problem("d\u{7f}/b.py"), NameProblem::ControlCharacter { .. }));
+        // It would be read as `hxe.py`.
+        assert!(matches!(
+            problem("h\u{202e}yp.exe.py"),
+            NameProblem::ControlCharacter { .. }
+        ));
         assert!(matches!(problem("../a.py"), NameProblem::Outside { .. }));
         assert!(matches!(problem("/a.py"), NameProblem::Outside { .. }));
         assert!(matches!(

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::health::Pulse;
 use super::wake::Wake;
-use crate::database::{Database, SCHEMA};
+use crate::database::{Connection, Database, SCHEMA};
 
 /// Pauses between tries while the database is away.
 const RETRY: Duration = Duration::from_secs(1);
@@ -57,9 +57,9 @@ async fn listen(database: &Database, wake: &Wake, pulse: &Pulse) {
     }
 }
 
-async fn next(connection: &mut AsyncPgConnection, wake: &Wake) -> bool {
+async fn next(connection: &mut Connection, wake: &Wake) -> bool {
     let notification = {
-        let mut notifications = std::pin::pin!(connection.notifications_stream());
+        let mut notifications = std::pin::pin!(connection.notifications());
         tokio::time::timeout(PROBE, notifications.next()).await
     };
     match notification {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::health::{Health, HealthReport, Pulse};
 use crate::config::Config;
-use crate::database::Database;
+use crate::database::{Connection, Database};
 use crate::store::nodes::{self, Contact, Heartbeat, NewNode};
 use crate::store::runs::Asker;
 
@@ -233,11 +233,7 @@ impl Node {
         }
     }
 
-    async fn beat(
-        &self,
-        database: &Database,
-        connection: &mut Option<diesel_async::AsyncPgConnection>,
-    ) -> anyhow::Result<()> {
+    async fn beat(&self, database: &Database, connection: &mut Option<Connection>) -> anyhow::Result<()> {
         if connection.is_none() {
             *connection = Some(database.dedicated().await?);
         }
@@ -267,7 +263,7 @@ impl Node {
     }
 
     /// Declared dead: what it held was settled by others, so it goes on as another node.
-    async fn enter_again(&self, connection: &mut diesel_async::AsyncPgConnection) -> anyhow::Result<()> {
+    async fn enter_again(&self, connection: &mut Connection) -> anyhow::Result<()> {
         let entry = NewNode {
             node_id: Uuid::now_v7(),
             ..self.entry.clone()

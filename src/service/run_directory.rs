@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
 /// A directory that is removed with this value, if it was not before.
 pub struct RunDirectory {
     path: PathBuf,
@@ -25,6 +27,16 @@ impl RunDirectory {
             std::os::unix::fs::lchown(&directory.path, Some(uid), Some(gid))?;
         }
         Ok(directory)
+    }
+
+    /// Makes one for texts that are only looked at: no script ever sees it.
+    pub fn make_for_drafts(data_directory: &Path) -> io::Result<RunDirectory> {
+        let parent = parent(data_directory);
+        // Whether others may pass through is for runs to say.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&parent)?;
+        let path = parent.join(format!("{}-draft-{}", std::process::id(), Uuid::now_v7()));
+        make_private(&path)?;
+        Ok(RunDirectory { path })
     }
 
     /// Where it is.
@@ -103,7 +115,11 @@ mod tests {
         for path in [&gone, &earlier, &living] {
             std::fs::create_dir(path).unwrap();
         }
+        let draft = RunDirectory::make_for_drafts(&data).unwrap().path().to_path_buf();
+        assert!(!draft.exists(), "a draft is gone with its value");
+        std::fs::create_dir(&draft).unwrap();
         remove_left_behind(&data);
+        assert!(!draft.exists(), "no draft of this process has been looked at");
         assert!(!gone.exists(), "no process has this number");
         assert!(!earlier.exists(), "no run of this process has begun");
         assert!(living.exists());

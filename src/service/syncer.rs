@@ -46,8 +46,14 @@ const BATCH: usize = 500;
 /// Contents of one statement are at most about so large together.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// A scan may take at most this share of the time: large directories on slow mounts are looked at less often.
+/// Scans may take at most this share of the time: large directories on slow mounts are looked at less often.
 const LARGEST_SHARE: u32 = 50;
+
+/// However long a scan took, the next one comes after so many of the usual pauses: it may have been the machine that was slow.
+const LONGEST_PAUSES: u32 = 5;
+
+/// Between passes that hints ask for: a script that writes into the scripts directory hints all the time.
+const HINTED_PAUSE: Duration = Duration::from_millis(500);
 
 /// A pass that takes longer hangs: a network mount that is gone lets nobody go.
 const LONGEST_PASS: Duration = Duration::from_secs(900);
@@ -58,10 +64,10 @@ pub struct Syncer {
     pulse: Pulse,
     interpreter: Option<Interpreter>,
     builder: Arc<Builder>,
-    /// From one pass to the next, if nobody hints.
+    /// From the last pass to this one, if nobody hinted.
     pause: Duration,
-    /// What the last pass that found nothing new took.
-    idle_pass: Duration,
+    /// What the last look at the directory took; nothing else of a pass counts, least of all an answer that was long in coming.
+    scan: Duration,
     /// Whether the memory below was read while this node held the duty.
     holds_duty: bool,
     /// What each file was when it was last assessed.
@@ -118,12 +124,37 @@ impl Changed {
     }
 }
 
+/// From the end of one pass to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rest {
+    /// If nobody hints; and at the latest.
+    pause: Duration,
+    /// If somebody hints: the first hint after a while of silence is followed at once.
+    hinted_pause: Duration,
+}
+
+impl Rest {
+    /// `scan`: what the look at the directory took, `interval`: how often that is to be done.
+    fn after(scan: Duration, interval: Duration, is_unsettled: bool) -> Rest {
+        let share = (scan * LARGEST_SHARE).min(interval * LONGEST_PAUSES);
+        let wanted = if is_unsettled {
+            interval.min(SETTLE * 5)
+        } else {
+            interval
+        };
+        Rest {
+            pause: wanted.max(share),
+            hinted_pause: HINTED_PAUSE.max(share),
+        }
+    }
+}
+
 impl Syncer {
     /// With an empty memory.
     pub fn new(context: Context, interpreter: Option<Interpreter>, builder: Arc<Builder>) -> Syncer {
         Syncer {
             pause: context.config.scan_interval,
-            idle_pass: Duration::ZERO,
+            scan: Duration::ZERO,
             pulse: context.node.pulse("syncer", LONGEST_PASS),
             context,
             interpreter,
@@ -145,35 +176,35 @@ impl Syncer {
         let _watcher = watch(&self.context.config.scripts_directory, self.context.wake.clone());
         loop {
             self.pulse.pass();
-            let begun = Instant::now();
-            let mut pause = self.context.config.scan_interval;
-            match self.run_once().await {
-                Ok(synced) if synced.unsettled => pause = pause.min(SETTLE * 5),
-                Ok(synced) if synced == Synced::default() => self.idle_pass = begun.elapsed(),
-                Ok(_) => {}
-                Err(error) => self.report(format!("{error:#}")),
-            }
+            let is_unsettled = match self.run_once().await {
+                Ok(synced) => synced.unsettled,
+                Err(error) => {
+                    self.report(format!("{error:#}"));
+                    false
+                }
+            };
             self.reported = std::mem::take(&mut self.to_report);
-            self.pause = pause.max(begun.elapsed() * LARGEST_SHARE);
-            // A hint may make it wait longer than the pause; never for as long as both.
-            self.pulse.rest(self.pause + self.idle_pass * LARGEST_SHARE);
-            let next = self.next_pass(Instant::now());
+            let rest = Rest::after(self.scan, self.context.config.scan_interval, is_unsettled);
+            self.pause = rest.pause;
+            self.pulse.rest(rest.pause);
             tokio::select! {
-                () = next => {}
+                () = self.next_pass(rest) => {}
                 () = stop.cancelled() => return,
             }
         }
     }
 
-    /// Comes back when the next pass is worth it. A script that writes into the scripts directory hints all the time: the
-    /// share of passes is bounded for hints too, and only the first one after a while of silence is followed at once.
-    async fn next_pass(&self, ended: Instant) {
+    /// Comes back when the next pass is worth it.
+    async fn next_pass(&self, rest: Rest) {
+        let ended = Instant::now();
+        let hinted = async {
+            self.context.wake.syncer_woken().await;
+            let earliest = ended + rest.hinted_pause;
+            tokio::time::sleep_until(earliest.max(Instant::now() + GATHER).into()).await;
+        };
         tokio::select! {
-            () = tokio::time::sleep(self.pause) => {}
-            () = self.context.wake.syncer_woken() => {
-                let earliest = ended + self.idle_pass * LARGEST_SHARE;
-                tokio::time::sleep_until(earliest.max(Instant::now() + GATHER).into()).await;
-            }
+            () = tokio::time::sleep(rest.pause) => {}
+            () = hinted => {}
         }
     }
 
@@ -259,14 +290,18 @@ impl Syncer {
     async fn list(&mut self) -> anyhow::Result<scan::Listing> {
         let directory = self.context.config.scripts_directory.clone();
         let path = directory.clone();
-        tokio::task::spawn_blocking(move || scan::list(&directory))
-            .await?
-            .with_context(|| {
-                format!(
-                    "the scripts directory `{}` cannot be read; tasks stay as they are",
-                    path.display()
-                )
-            })
+        let listed = tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            (scan::list(&directory), begun.elapsed())
+        });
+        let (listing, took) = listed.await?;
+        self.scan = took;
+        listing.with_context(|| {
+            format!(
+                "the scripts directory `{}` cannot be read; tasks stay as they are",
+                path.display()
+            )
+        })
     }
 
     /// What changed files are now. Those that changed again meanwhile are left for the next pass.
@@ -930,5 +965,33 @@ fn watch(directory: &Path, wake: Arc<Wake>) -> Option<notify::RecommendedWatcher
             tracing::info!(%error, "the file system gives no hints of changes; the periodic scan sees them");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_large_directory_is_looked_at_less_often_and_hints_do_not_change_that() {
+        let rest = Rest::after(Duration::from_millis(200), INTERVAL, false);
+        assert_eq!(rest.pause, Duration::from_secs(10));
+        assert_eq!(rest.hinted_pause, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn no_scan_is_so_slow_that_nobody_looks_for_minutes() {
+        let rest = Rest::after(Duration::from_secs(60), INTERVAL, false);
+        assert_eq!((rest.pause, rest.hinted_pause), (INTERVAL * 5, INTERVAL * 5));
+    }
+
+    #[test]
+    fn a_quick_scan_leaves_the_interval_as_it_is() {
+        let scan = Duration::from_millis(1);
+        assert_eq!(Rest::after(scan, INTERVAL, false).pause, INTERVAL);
+        assert_eq!(Rest::after(scan, INTERVAL, true).pause, SETTLE * 5);
+        assert_eq!(Rest::after(scan, INTERVAL, true).hinted_pause, HINTED_PAUSE);
     }
 }

@@ -34,8 +34,18 @@ statement! {
     }
 }
 
-/// Records a change.
-pub async fn write(connection: &mut Connection, change: Change<'_>) -> Result<(), StoreError> {
+statement! {
+    struct TakeBack = "audit/take_back.sql" { audit_id: i64 => BigInt }
+}
+
+#[derive(QueryableByName)]
+struct NumberRow {
+    #[diesel(sql_type = BigInt)]
+    audit_id: i64,
+}
+
+/// Records a change; the number of the record.
+pub async fn write(connection: &mut Connection, change: Change<'_>) -> Result<i64, StoreError> {
     let statement = WriteAudit {
         actor: change.actor,
         address: change.address,
@@ -44,7 +54,13 @@ pub async fn write(connection: &mut Connection, change: Change<'_>) -> Result<()
         before: change.before,
         after: change.after,
     };
-    statement.execute(connection).await.map(drop)
+    let row: NumberRow = statement.get_result(connection).await?;
+    Ok(row.audit_id)
+}
+
+/// Removes the record of a change that was not made.
+pub async fn take_back(connection: &mut Connection, audit_id: i64) -> Result<(), StoreError> {
+    TakeBack { audit_id }.execute(connection).await.map(drop)
 }
 
 /// An entry of the audit.

@@ -35,7 +35,7 @@ pub mod tokens;
 
 pub mod retention;
 
-pub use diesel_async::AsyncPgConnection as Connection;
+pub use crate::database::Connection;
 
 /// What a statement can answer instead of rows.
 pub type StoreError = diesel::result::Error;

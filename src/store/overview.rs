@@ -304,6 +304,12 @@ pub struct Totals {
     /// Services that are there.
     #[diesel(sql_type = BigInt)]
     pub live_nodes: i64,
+    /// Those of them of which a loop hangs or has ended.
+    #[diesel(sql_type = BigInt)]
+    pub stalled_nodes: i64,
+    /// Services that died within a day, and were not started again.
+    #[diesel(sql_type = BigInt)]
+    pub dead_nodes: i64,
     /// Notifications that wait to be sent.
     #[diesel(sql_type = BigInt)]
     pub pending_deliveries: i64,

@@ -1,7 +1,7 @@
 //! What people ask for over the API, each request as one transaction: what is changed, who asked, and that it is done once.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Jsonb, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 
 use super::column::Instant;
@@ -104,7 +104,7 @@ pub async fn settle_key(connection: &mut Connection, token_id: i64, key: &str, r
 
 statement! {
     struct RequestRun<'a> = "requests/request.sql" {
-        task_id: i64 => BigInt, requested_by: &'a str => Text, args: Option<&'a serde_json::Value> => Nullable<Jsonb>,
+        task_id: i64 => BigInt, requested_by: &'a str => Text, args: Option<&'a str> => Nullable<Text>,
         as_of: Option<Instant> => Nullable<Timestamptz>, force: bool => Bool,
     }
 }
@@ -128,7 +128,7 @@ pub async fn request(
     let statement = RequestRun {
         task_id: request.task_id,
         requested_by: &request.requested_by,
-        args: request.args.as_ref(),
+        args: request.args.as_deref(),
         as_of: request.as_of.map(Instant::from),
         force: request.force,
     };

@@ -18,6 +18,9 @@ use crate::script::ContentHash;
 /// Rows that one statement removes at most: it holds their locks, and vacuum waits for it.
 const BATCH: i64 = 1000;
 
+/// How long an answer is waited for while the server has the limit of `be_patient.sql`, half an hour.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(31 * 60);
+
 /// How long runs and their output are kept; none: for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
@@ -37,7 +40,9 @@ statement! {
 
 /// Lets what follows on a connection take its time: a day of a busy log takes longer to roll up than any other statement does.
 pub async fn be_patient(connection: &mut Connection) -> Result<(), StoreError> {
-    BePatient {}.execute(connection).await.map(drop)
+    BePatient {}.execute(connection).await?;
+    connection.be_patient(Some(ANSWER_TIMEOUT));
+    Ok(())
 }
 
 #[derive(QueryableByName)]

@@ -5,7 +5,7 @@
 
 use diesel::QueryableByName;
 use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Double, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Binary, Bool, Double, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
@@ -331,8 +331,8 @@ pub struct Request {
     pub task_id: i64,
     /// Who asks.
     pub requested_by: String,
-    /// Keyword arguments of this run alone.
-    pub args: Option<serde_json::Value>,
+    /// Keyword arguments of this run alone: the text of a JSON object.
+    pub args: Option<String>,
     /// The instant that the script is told.
     pub as_of: Option<Timestamp>,
     /// A node that claims it at once; none: it is queued for all.
@@ -345,7 +345,7 @@ statement! {
     struct RequestRun<'a> = "runs/request.sql" {
         task_id: i64 => BigInt,
         requested_by: &'a str => Text,
-        args: Option<&'a serde_json::Value> => Nullable<Jsonb>,
+        args: Option<&'a str> => Nullable<Text>,
         as_of: Option<Instant> => Nullable<Timestamptz>,
         node_id: Option<Uuid> => Nullable<SqlUuid>,
         force: bool => Bool,
@@ -365,7 +365,7 @@ pub async fn request(
     let statement = RequestRun {
         task_id: request.task_id,
         requested_by: &request.requested_by,
-        args: request.args.as_ref(),
+        args: request.args.as_deref(),
         as_of: request.as_of.map(Instant::from),
         node_id: request.claim_for,
         force: request.force,

@@ -1,7 +1,7 @@
 //! The server itself: what it says of itself.
 
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
@@ -27,6 +27,24 @@ pub struct ServerRow {
     /// Connections that there are.
     #[diesel(sql_type = BigInt)]
     pub connections_used: i64,
+    /// The database.
+    #[diesel(sql_type = Text)]
+    pub database: String,
+    /// Connections that it takes; none: as many as the server.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub database_connections_allowed: Option<i64>,
+    /// Connections to it.
+    #[diesel(sql_type = BigInt)]
+    pub database_connections_used: i64,
+    /// Our role.
+    #[diesel(sql_type = Text)]
+    pub role: String,
+    /// Connections that it may have; none: as many as the server takes.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub role_connections_allowed: Option<i64>,
+    /// Connections that it has.
+    #[diesel(sql_type = BigInt)]
+    pub role_connections_used: i64,
     /// Whether it takes no writes.
     #[diesel(sql_type = Bool)]
     pub is_read_only: bool,
@@ -39,9 +57,6 @@ pub struct ServerRow {
     /// How it stores text.
     #[diesel(sql_type = Text)]
     pub encoding: String,
-    /// Whether this session crosses a network without encryption.
-    #[diesel(sql_type = Bool)]
-    pub is_in_the_clear: bool,
     /// Whether our schema is there or may be made.
     #[diesel(sql_type = Bool)]
     pub has_schema: bool,

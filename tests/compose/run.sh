@@ -21,8 +21,11 @@ export NODE_IMAGE=dropcron-test/node RUST_IMAGE=dropcron-test/rust RUNTIME_IMAGE
 export POSTGRES_IMAGE=dropcron-test/postgres
 export DROPCRON_IMAGE=dropcron-test/dropcron:one PGBOUNCER_IMAGE=dropcron-test/pgbouncer
 export SCRIPTS=$work/scripts
-export DROPCRON_PORT=${DROPCRON_TEST_PORT:-18642}
-export DROPCRON_PORT_2=$((DROPCRON_PORT + 1))
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+DROPCRON_PORT=$(free_port) DROPCRON_PORT_2=$(free_port)
+export DROPCRON_PORT DROPCRON_PORT_2
 
 main() {
     ensure_engine

@@ -124,6 +124,14 @@ fn a_run_is_cancelled_and_run_again() {
     world.wait_for(&format!(
         "select return_value = '3' from run_log where run_id = {again}"
     ));
+    // One key for one request: another run that is to be repeated is another request.
+    let repeat = |run_id: i64| {
+        let path = format!("/api/v1/runs/{run_id}/retry");
+        admin.send("POST", &path, &[("Idempotency-Key", "once")], "{}")
+    };
+    assert_eq!(repeat(run_id).must_be(202).json()["repeated"], false);
+    assert_eq!(repeat(run_id).must_be(202).json()["repeated"], true);
+    repeat(again).must_be(422);
     let detail = admin.get(&format!("/api/v1/runs/{again}")).must_be(200).json();
     assert_eq!(detail["args"], json!({ "x": 3 }));
     assert!(detail["node"].as_str().unwrap().contains("(pid "), "{detail}");
@@ -428,6 +436,35 @@ fn metrics_are_clean() {
         answer.body
     );
     assert!(answer.body.contains("\ndropcron_nodes_live 1\n"), "{}", answer.body);
+    for wanted in ["dropcron_nodes_stalled 0", "dropcron_nodes_dead 0"] {
+        assert!(answer.body.contains(&format!("\n{wanted}\n")), "{}", answer.body);
+    }
+    // Three other nodes: one whose loops hang, one that died, and one that died and was started again, as this one.
+    for (state, loops, place) in [
+        ("live", "{judge}", "gen_random_uuid()"),
+        ("dead", "{}", "gen_random_uuid()"),
+        ("dead", "{}", "data_directory_id"),
+    ] {
+        world.sql(&format!(
+            "insert into node select (jsonb_populate_record(n, jsonb_build_object('node_id', gen_random_uuid(), 'state', '{state}', \
+             'stalled_loops', '{loops}'::text[], 'data_directory_id', {place}, 'started_at', started_at - interval '1 minute', \
+             'lease_until', now() + interval '1 hour'))).* \
+             from node n where state = 'live' and stalled_loops = '{{}}'"
+        ));
+    }
+    let answer = admin.get("/metrics").must_be(200);
+    for wanted in [
+        "dropcron_nodes_stalled 1",
+        "dropcron_nodes_dead 1",
+        "dropcron_nodes_live 2",
+    ] {
+        assert!(answer.body.contains(&format!("\n{wanted}\n")), "{}", answer.body);
+    }
+    assert_eq!(
+        world
+            .value("select string_agg(stalled_loops::text, '') from dropcron_report.nodes where stalled_loops <> '{}'"),
+        "{judge}"
+    );
     // Prometheus' own judgement, where it is installed.
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
@@ -527,4 +564,56 @@ fn commands_say_the_same_of_a_service_elsewhere() {
         world.dropcron(&["tasks", "--server", "nonsense"]).status.code(),
         Some(2)
     );
+}
+
+#[test]
+fn arguments_keep_every_digit() {
+    let world = World::new();
+    world.script("echo.py", "def run(n, x):\n    return str(n)");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let (n, x) = ("123456789012345678901234567890", "12345678901234567.25");
+    let body = format!("{{\"args\":{{\"n\":{n},\"x\":{x}}}}}");
+    let over_api = admin.send("POST", "/api/v1/tasks/echo/runs", &[], &body).must_be(202);
+    let run_id = over_api.json()["run"]["run_id"].as_i64().unwrap();
+    let printed = world.dropcron_ok(&["run", "echo", "--arg", &format!("n={n}"), "--arg", &format!("x={x}")]);
+    assert!(printed.contains(n), "{printed}");
+    world.wait_for("select count(*) = 2 from run_log where status = 'succeeded'");
+    let kept = format!("{{\"n\": {n}, \"x\": {x}}}");
+    assert_eq!(
+        world.value(&format!("select count(*) from run_log where args::text = '{kept}'")),
+        "2"
+    );
+    let again = admin
+        .post(&format!("/api/v1/runs/{run_id}/retry"), json!({}))
+        .must_be(202)
+        .json();
+    let again = again["run"]["run_id"].as_i64().unwrap();
+    world.wait_for(&format!(
+        "select return_value = to_jsonb('{n}'::text) from run_log where run_id = {again}"
+    ));
+}
+
+#[test]
+fn a_schedule_that_nobody_would_write_is_refused_before_it_costs_anything() {
+    let world = World::new();
+    let (_serve, admin) = world.serve_api();
+    let reader = admin.with_role("reader");
+    let long = format!("0 0 1 1 {}", "1-7,".repeat(100_000));
+    for schedule in [json!([long]), json!(vec!["@daily"; 101])] {
+        let answer = reader
+            .post("/api/v1/schedule/preview", json!({ "schedule": schedule }))
+            .must_be(422);
+        assert!(answer.body.contains("at most"), "{}", answer.body);
+    }
+    let script = format!("# /// script\n# [tool.dropcron]\n# schedule = \"{long}\"\n# ///\ndef run(): pass\n");
+    let checked = reader
+        .post("/api/v1/scripts/validate", json!({ "content": script }))
+        .must_be(200)
+        .json();
+    assert_eq!(checked["standing"], "problem");
+    let large = "x = 1\n".repeat(200_000);
+    reader
+        .post("/api/v1/scripts/validate", json!({ "content": large }))
+        .must_be(413);
 }

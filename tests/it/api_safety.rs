@@ -480,7 +480,7 @@ fn a_busy_port_that_somebody_chose_is_an_error() {
     let mut command = world.command(&["serve"]);
     command.env("DROPCRON_LISTEN", &address);
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", text_of(&output));
+    assert_eq!(output.status.code(), Some(5), "{}", text_of(&output));
     assert!(text_of(&output).contains(&address), "{}", text_of(&output));
     for wrong in ["8642", "nowhere", "127.0.0.1", "127.0.0.1:99999"] {
         let mut command = world.command(&["serve"]);

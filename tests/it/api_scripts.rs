@@ -1,5 +1,6 @@
 //! Scripts over the API: checked before they are written, written whole, inside of their directory, once for each belief.
 
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::{Value, json};
@@ -317,4 +318,51 @@ fn an_old_version_runs_once_more() {
     let unknown = format!("/api/v1/tasks/one/versions/{}/run", "0".repeat(64));
     assert_eq!(admin.post(&unknown, json!({})).status, 404);
     assert_eq!(admin.post("/api/v1/tasks/one/versions/xyz/run", json!({})).status, 400);
+}
+
+#[test]
+fn a_change_is_made_and_recorded_though_whoever_asked_is_gone() {
+    let world = World::new();
+    let (_serve, admin) = world.serve_api();
+    let session = world.session();
+    session.sql("begin; lock table dropcron.audit in share mode");
+    let body = json!({ "content": "def run():\n    return 1\n" }).to_string();
+    let mut stream = admin.connect();
+    let request = admin.request("PUT", "/api/v1/scripts/left.py", &[("If-None-Match", "*")], &body);
+    stream.write_all(&request).unwrap();
+    world.wait_for("select count(*) = 1 from pg_locks where relation = 'dropcron.audit'::regclass and not granted");
+    assert!(
+        !world.scripts.join("left.py").exists(),
+        "nothing is changed before it is recorded"
+    );
+    drop(stream);
+    session.sql("commit");
+    world.wait_for("select count(*) = 1 from task where name = 'left'");
+    assert_eq!(
+        world.value("select count(*) from audit where action = 'script.write'"),
+        "1"
+    );
+    // What could not be done is not recorded.
+    admin
+        .send("PUT", "/api/v1/scripts/left.py", &[("If-None-Match", "*")], &body)
+        .must_be(412);
+    assert_eq!(
+        world.value("select count(*) from audit where action = 'script.write'"),
+        "1"
+    );
+}
+
+#[test]
+fn what_is_hidden_is_not_shown() {
+    let world = World::new();
+    let (_serve, admin) = world.serve_api();
+    for file in [".git/hook.py", ".hidden.py", "__pycache__/a.py"] {
+        let path = world.scripts.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "SECRET = 1\n").unwrap();
+        let answer = admin
+            .get(&format!("/api/v1/scripts/{}", file.replace('/', "%2F")))
+            .must_be(400);
+        assert!(answer.body.contains("is hidden"), "{}", answer.body);
+    }
 }

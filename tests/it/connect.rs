@@ -80,7 +80,10 @@ impl SecureServer {
             let (client, connection) = connector.connect().await?;
             tokio::spawn(connection);
             let statement = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-            Ok(client.query_one(statement, &[]).await.unwrap().get(0))
+            let is_encrypted = client.query_one(statement, &[]).await.unwrap().get(0);
+            // What is seen from here is what the server sees.
+            assert_eq!(connector.way().await?.is_encrypted, is_encrypted, "{query}");
+            Ok(is_encrypted)
         })
     }
 

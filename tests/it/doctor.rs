@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{World, text_of, wait_until};
+use crate::support::{World, skip, text_of, wait_until};
 
 /// The findings about one thing: level and words.
 fn findings(command: &mut Command, about: &str) -> Vec<(String, String)> {
@@ -86,6 +86,79 @@ fn rights_that_are_too_wide_are_told_of() {
 }
 
 #[test]
+fn what_is_too_open_below_a_directory_is_told_of() {
+    let world = World::new();
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let script = world.script("one.py", "def run(): pass");
+    let helper = world.script("lib/helper.py", "X = 1");
+    let level = || findings(&mut doctor(&world), "scripts");
+    assert_eq!(level()[0].0, "ok", "{:?}", level());
+    open(&script, 0o666);
+    let found = level();
+    assert!(found[0].0 == "problem" && found[0].1.contains("one.py`"), "{found:?}");
+    open(&script, 0o644);
+    open(helper.parent().unwrap(), 0o777);
+    let found = level();
+    assert!(found[0].0 == "problem" && found[0].1.contains("/lib`"), "{found:?}");
+}
+
+#[test]
+fn a_secret_that_the_user_of_the_scripts_may_read_by_its_group_is_told_of() {
+    if !rustix::process::geteuid().is_root() {
+        skip("this takes root");
+        return;
+    }
+    let world = World::new();
+    let secrets = world.root.join("secrets");
+    std::fs::create_dir(&secrets).unwrap();
+    let token = secrets.join("TOKEN");
+    std::fs::write(&token, "hunter2hunter2").unwrap();
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let of_nogroup = Command::new("chgrp").arg("nogroup").arg(&secrets).status().unwrap();
+    assert!(of_nogroup.success());
+    open(&token, 0o644);
+    open(&secrets, 0o750);
+    let found = || {
+        let mut command = doctor(&world);
+        command
+            .env("DROPCRON_SECRETS_DIR", &secrets)
+            .env("DROPCRON_RUN_AS", "nobody");
+        findings(&mut command, "secrets")
+    };
+    assert!(
+        found()[0].0 == "problem" && found()[0].1.contains("TOKEN`"),
+        "{:?}",
+        found()
+    );
+    open(&token, 0o640);
+    assert_eq!(found()[0].0, "ok", "the file is another group's: {:?}", found());
+    open(&token, 0o644);
+    open(&secrets, 0o700);
+    assert_eq!(found()[0].0, "ok", "nobody else gets there: {:?}", found());
+}
+
+#[test]
+fn the_limit_of_a_role_counts_where_it_is_lower_than_that_of_the_server() {
+    let (world, _cluster) = World::with_server();
+    world.sql("create role narrow login connection limit 7");
+    let access = world.root.join("server/postgres/pg_hba.conf");
+    std::fs::write(&access, "local all all trust\n").unwrap();
+    world.sql("select pg_reload_conf()");
+    let url = world.url.replace("dropcron@", "narrow@");
+    assert_ne!(url, world.url);
+    let mut found = Vec::new();
+    // The server reads its rules anew in its own time.
+    wait_until("the role may come in", || {
+        found = findings(doctor(&world).env("DATABASE_URL", &url), "connections");
+        !found.is_empty()
+    });
+    assert!(
+        found[0].0 == "problem" && found[0].1.contains("the role `narrow` allows 7 connections"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn it_changes_nothing_where_nothing_was_set_up() {
     let world = World::new();
     let mut command = world.command_without_database(&["doctor", "--json"]);
@@ -111,7 +184,8 @@ fn what_is_not_there_is_told_with_its_remedy() {
         assert_eq!(findings(&mut command, about)[0].0, "problem", "{about}");
     }
     let text = text_of(&command.output().unwrap());
-    assert!(text.contains("remedy"), "{text}");
+    assert!(text.contains("remedy") && text.contains("getent passwd"), "{text}");
+    assert!(!text.contains("no-new-privileges"), "nothing was taken from it: {text}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::CommandFactory;
 use dropcron::cli::Cli;
 use dropcron::config::VARIABLES;
+use dropcron::database::DatabaseUrl;
 use dropcron::script::parse_header;
 use dropcron::script::{BLOCK_KEYS, KEYS, Key, NOTIFY_KEYS, RETRIES_KEYS, VALUE_KEYS};
 
@@ -282,4 +283,34 @@ fn relative_links_of_the_documents_lead_somewhere() {
         }
     }
     assert!(links > 0);
+}
+
+#[test]
+fn the_words_of_libpq_about_tls_are_understood_or_refused_as_the_document_says() {
+    let page = page("operating.md");
+    let text = page.split("With TLS, ").nth(1).unwrap().split("```").next().unwrap();
+    let (understood, refused) = text.split_once("`passfile`. ").unwrap();
+    let words = |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    let parse = |key: &str, value: &str| format!("postgres://db/ops?{key}={value}").parse::<DatabaseUrl>();
+    for word in words(understood) {
+        let value = match word.as_str() {
+            "sslmode" => "verify-full",
+            "sslcert" => "/c&sslkey=/k",
+            "sslkey" => "/k&sslcert=/c",
+            "sslnegotiation" => "direct&sslmode=require",
+            "sslsni" => "1",
+            "ssl_min_protocol_version" => "TLSv1.3",
+            "channel_binding" => "require",
+            "sslrootcert" => "/r",
+            // A value, which stands behind its word.
+            "system" => continue,
+            _ => panic!("`{word}` is not tried"),
+        };
+        assert!(parse(&word, value).is_ok(), "{word}: {:?}", parse(&word, value).err());
+    }
+    let refused = words(refused.split(" are refused").next().unwrap());
+    assert_eq!(refused.len(), 4);
+    for word in refused {
+        assert!(parse(&word, "x").is_err(), "{word}");
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use dropcron::database::Database;
+use dropcron::store::{is_connection_lost, nodes};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Gate, Serve, World, wait_until, with_header};
+use crate::support::{Gate, Serve, Stopped, World, wait_until, with_header};
 
 /// A script with a family: a child, and a daemon that has left the session and lost its parent. All mark themselves; the script
 /// waits at a gate and returns 42.
@@ -333,4 +336,47 @@ fn a_wall_clock_that_jumps_changes_nothing() {
     let odd = "select count(*) from run_log where status <> 'succeeded' or trigger <> 'schedule' \
                   or started_at < due_at or started_at > due_at + interval '10 min'";
     assert_eq!(world.value(odd), "0", "{}", world.run_log());
+}
+
+#[test]
+fn a_statement_to_a_server_that_hangs_fails_and_its_connection_is_not_used_again() {
+    let (world, _cluster) = World::with_server();
+    let database = Database::new(world.url.parse().unwrap(), None).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut connection = database.connection().await.unwrap();
+        nodes::are_there(&mut connection).await.unwrap();
+        let stopped = Stopped::server(&world);
+        // However long it is: nobody answers.
+        connection.be_patient(Some(Duration::from_millis(100)));
+        for _ in 0..2 {
+            let error = nodes::are_there(&mut connection).await.unwrap_err();
+            assert!(is_connection_lost(&error), "{error:?}");
+            assert!(error.to_string().contains("did not answer within 100ms"), "{error}");
+        }
+        drop(stopped);
+        drop(connection);
+        let mut connection = database.connection().await.unwrap();
+        nodes::are_there(&mut connection).await.unwrap();
+    });
+}
+
+#[test]
+fn a_database_that_hung_is_one_that_was_away() {
+    let (world, _cluster) = World::with_server();
+    let serve = world.serve();
+    world.script("first.py", "def run(): pass");
+    world.wait_for("select count(*) = 1 from task");
+    let stopped = Stopped::server(&world);
+    // A pass of the syncer begins, and waits.
+    world.script("hint.txt", "");
+    // What waits for an answer does not wait for ever, so no part of the service seems to hang.
+    serve.wait_for_log("the database did not answer within 30s");
+    drop(stopped);
+    serve.wait_for_log("the database is back");
+    // The time that it was waited for says nothing of the directory.
+    world.script("second.py", "def run(): pass");
+    world.wait_for("select count(*) = 2 from task");
+    assert!(!serve.log().contains("do not go on"), "{}", serve.log());
+    serve.stop();
 }

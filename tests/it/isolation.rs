@@ -37,14 +37,19 @@ fn as_nobody(world: &World, program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", NOBODY, "--regid", "nogroup", "--clear-groups"]);
     command.arg(program).args(arguments).current_dir(&world.root);
-    for (name, value) in ours.get_envs() {
+    take_environment(&mut command, &ours);
+    command.env("DROPCRON_PYTHON", PYTHON);
+    command
+}
+
+/// Gives a command the environment of another.
+fn take_environment(command: &mut Command, other: &Command) {
+    for (name, value) in other.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    command.env("DROPCRON_PYTHON", PYTHON);
-    command
 }
 
 fn give_to_nobody(path: &Path) {
@@ -229,12 +234,12 @@ fn what_keeps_scripts_from_running_as_another_user_is_said_at_the_start() {
         (output.status.code(), crate::support::text_of(&output))
     };
     let (code, text) = start(&[("DROPCRON_RUN_AS", "no-such-user-here")]);
-    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(code, Some(5), "{text}");
     assert!(text.contains("there is no such user"), "{text}");
     // A scripts directory that the user cannot enter.
     std::fs::set_permissions(&world.scripts, std::fs::Permissions::from_mode(0o700)).unwrap();
     let (code, text) = start(&[("DROPCRON_RUN_AS", NOBODY), ("DROPCRON_PYTHON", PYTHON)]);
-    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(code, Some(5), "{text}");
     assert!(
         text.contains("the working directory") && text.contains("must be able to reach"),
         "{text}"
@@ -299,6 +304,102 @@ fn capabilities_on_the_program_are_enough_and_do_not_reach_the_script() {
     );
     let left: Vec<_> = std::fs::read_dir(world.data.join("runs")).unwrap().flatten().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// As the unit of the package starts it: another user, with capabilities that what it starts would inherit. One more is of no
+/// use for changing the user: somebody means it for scripts.
+fn with_lent_capabilities(world: &World, program: &Path, arguments: &[&str]) -> Command {
+    const LENT: &str = "-all,+setuid,+setgid,+kill,+chown,+fowner,+dac_override,+net_raw";
+    let ours = as_nobody(world, program, arguments);
+    let mut command = Command::new("setpriv");
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.args([set, LENT]);
+    }
+    command
+        .arg("--no-new-privs")
+        .args(ours.get_args())
+        .current_dir(&world.root);
+    take_environment(&mut command, &ours);
+    command
+}
+
+/// The capabilities of a process, as `/proc` tells them; all but the bounding set, which gives nobody anything.
+fn capabilities_in(status: &str) -> Vec<String> {
+    let is_set = |line: &&str| line.starts_with("Cap") && !line.starts_with("CapBnd");
+    let digits = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
+    status.lines().filter(is_set).map(digits).collect()
+}
+
+#[test]
+fn capabilities_that_the_service_is_lent_reach_the_keepers_of_scripts_alone() {
+    if !can_become_another() {
+        return;
+    }
+    let none = vec!["0000000000000000".to_owned(); 4];
+    let world = World::new();
+    let program = reachable_program(&world);
+    // A uv that tells what it may, and can do nothing.
+    let (uv, seen) = (world.root.join("uv"), world.root.join("seen-by-uv"));
+    let text = format!("#!/bin/sh\ngrep ^Cap /proc/self/status >>{}\nexit 1\n", seen.display());
+    std::fs::write(&uv, text).unwrap();
+    std::fs::set_permissions(&uv, std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.script(
+        "packed.py",
+        "# /// script\n# dependencies = [\"anything\"]\n# ///\ndef run(): pass",
+    );
+    world.script(
+        "who.py",
+        "import os\ndef run():\n    return {'uid': os.getuid(), 'status': open('/proc/self/status').read()}",
+    );
+    give_to_nobody(&world.root);
+    let variables = [("DROPCRON_RUN_AS", "daemon"), ("DROPCRON_UV", uv.to_str().unwrap())];
+    let serve = world.spawn_serve(with_lent_capabilities(&world, &program, &["serve"]), &variables);
+    serve.wait_for_log("each out of sight of the others");
+
+    let server = std::fs::read_to_string(world.data.join("postgres/data/postmaster.pid")).unwrap();
+    let server = server.lines().next().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{server}/status")).unwrap();
+    assert_eq!(capabilities_in(&status), none, "Postgres");
+
+    let run = |arguments: &[&str]| {
+        let mut command = with_lent_capabilities(&world, &program, arguments);
+        command.envs(variables);
+        command
+    };
+    let read = ["psql", "-Atc", "select pg_read_file('/etc/shadow')"];
+    let refused = crate::support::text_of(&run(&read).output().unwrap());
+    assert!(refused.contains("Permission denied"), "{refused}");
+
+    serve.wait_for_log("packages that scripts ask for cannot be had");
+    let asked = std::fs::read_to_string(&seen).unwrap();
+    let asked = capabilities_in(&asked);
+    assert!(
+        !asked.is_empty() && asked.iter().all(|set| *set == none[0]),
+        "uv: {asked:?}"
+    );
+
+    // The service may read what its interpreter may not.
+    let closed = world.script("closed.py", "def run(): return 'ä'");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let problem = "select coalesce(problem, 'none') from dropcron.task where name = 'closed'";
+    crate::support::wait_until("a script of root's alone is registered", || {
+        crate::support::text_of(&run(&["psql", "-Atc", problem]).output().unwrap()).trim() == "none"
+    });
+
+    // The keeper of a script has what it takes, and the script nothing of it.
+    let found = value_of(&mut run(&["run", "who.py", "--json"]));
+    assert_ne!(found["uid"], 65534, "{found}");
+    assert_eq!(capabilities_in(found["status"].as_str().unwrap()), none, "a script");
+    // One that runs as the service does has what was not given for that.
+    let mut own = run(&["run", "who.py", "--json"]);
+    let found = value_of(own.env_remove("DROPCRON_RUN_AS"));
+    assert_eq!(found["uid"], 65534, "{found}");
+    assert_eq!(
+        capabilities_in(found["status"].as_str().unwrap()),
+        vec!["0000000000002000".to_owned(); 4],
+        "a script of the same user"
+    );
+    drop(serve);
 }
 
 #[test]

@@ -909,7 +909,7 @@ fn a_bad_file_of_channels_ends_with_2_and_says_all_at_once() {
         .env("DROPCRON_NOTIFY_FILE", &missing)
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(5));
     assert!(
         text_of(&output).contains("none.toml:1:1: it cannot be read: "),
         "{}",

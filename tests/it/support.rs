@@ -510,6 +510,41 @@ impl Drop for Serve {
     }
 }
 
+/// A server whose processes do nothing, and keep all their sockets; they go on when this is dropped.
+pub struct Stopped(Vec<Pid>);
+
+impl Stopped {
+    /// Stops the server of `World::with_server`.
+    pub fn server(world: &World) -> Stopped {
+        let file = std::fs::read_to_string(world.root.join("server/postgres/data/postmaster.pid")).unwrap();
+        let server: i32 = file.lines().next().unwrap().trim().parse().unwrap();
+        let mut stopped = Stopped(vec![Pid::from_raw(server).unwrap()]);
+        // It first: it can start no others then.
+        stopped.signal(Signal::STOP);
+        let children = format!("/proc/{server}/task/{server}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let pids = children
+            .split_whitespace()
+            .map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap());
+        stopped.0.extend(pids);
+        stopped.signal(Signal::STOP);
+        stopped
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in &self.0 {
+            // A session's process may end meanwhile.
+            let _ = kill_process(*pid, signal);
+        }
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
+    }
+}
+
 /// The throw-away Postgres of this test run: made by the first test that needs it, stopped at the end of the process.
 fn with_server<T>(work: impl FnOnce(&str) -> T) -> T {
     static SERVER: OnceLock<Mutex<String>> = OnceLock::new();

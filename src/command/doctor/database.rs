@@ -8,9 +8,9 @@ use crate::command::Exit;
 use crate::command::access::Access;
 use crate::config::Config;
 use crate::database::{Cluster, ClusterSettings, Database};
-use crate::doctor::{DatabaseFacts, ServerFacts};
+use crate::doctor::{BoundOf, ConnectionBound, DatabaseFacts, ServerFacts};
 use crate::store::nodes::{self, AliveNodes};
-use crate::store::server;
+use crate::store::server::{self, ServerRow};
 
 /// Looks at the database in use.
 pub(super) async fn look(config: &Config) -> anyhow::Result<DatabaseFacts> {
@@ -46,6 +46,7 @@ async fn ask(access: &Access) -> anyhow::Result<DatabaseFacts> {
     } else {
         AliveNodes::default()
     };
+    let connections = bounds(&said);
     Ok(DatabaseFacts::Reached(Box::new(ServerFacts {
         url: database.url().to_string(),
         is_private: access.cluster.is_some(),
@@ -53,18 +54,37 @@ async fn ask(access: &Access) -> anyhow::Result<DatabaseFacts> {
         major_version: said.major_version,
         clock_offset_ms: offset * 1000.0,
         clock_error_ms: half.as_secs_f64() * 1000.0,
-        connections_allowed: said.connections_allowed,
-        connections_used: said.connections_used,
+        connections,
         live_nodes: alive.nodes,
         node_versions: alive.versions,
         is_read_only: said.is_read_only,
         unsafe_settings: said.unsafe_settings,
         has_autovacuum: said.has_autovacuum,
         encoding: said.encoding,
-        is_in_the_clear: said.is_in_the_clear,
+        is_in_the_clear: database.is_in_the_clear().await?,
         has_schema: said.has_schema,
         direct_problem: direct_problem(database).await,
     })))
+}
+
+fn bounds(said: &ServerRow) -> Vec<ConnectionBound> {
+    let bound = |of, allowed: Option<i64>, used| allowed.map(|allowed| ConnectionBound { of, allowed, used });
+    let (database, role) = (
+        BoundOf::Database(said.database.clone()),
+        BoundOf::Role(said.role.clone()),
+    );
+    [
+        bound(BoundOf::Server, Some(said.connections_allowed), said.connections_used),
+        bound(
+            database,
+            said.database_connections_allowed,
+            said.database_connections_used,
+        ),
+        bound(role, said.role_connections_allowed, said.role_connections_used),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Why the way past a pooler does not work, if so.

@@ -1,18 +1,25 @@
 //! What the doctor sees of the machine: directories, mounts, processes, users, interpreters.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::Access;
 
 use crate::config::{Config, ControlGroupPlace};
 use crate::doctor::{
-    ControlGroupFacts, DirectoryFacts, FirstProcess, Mount, ScriptUserFacts, Secrecy, Space, UserFacts, Writing,
+    ControlGroupFacts, DirectoryFacts, FirstProcess, Mount, OpenEntries, ScriptUserFacts, ScriptUserObstacle, Secrecy,
+    Space, UserFacts, Writing,
 };
-use crate::executor::{Executor, Identity, Interpreter, ScriptUser, can_hide_others};
+use crate::executor::{Executor, Identity, Interpreter, ScriptUser, ScriptUserError, can_hide_others};
+
+/// An init that waits for what is left to it does so at once; a machine that is busy may let it wait a moment.
+const REAPING_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where systems keep their zone data.
 const ZONE_DIRECTORIES: [&str; 2] = ["/usr/share/zoneinfo", "/etc/zoneinfo"];
@@ -54,21 +61,31 @@ pub(super) fn uv(config: &Config) -> Option<PathBuf> {
     which::which(name).ok()
 }
 
-/// Process 1, and what it has not waited for.
-pub(super) fn first_process() -> FirstProcess {
+/// Process 1, and what it has not waited for a while after its end.
+pub(super) async fn first_process() -> FirstProcess {
     let name = fs::read_to_string("/proc/1/comm").unwrap_or_default();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let is_zombie_of_first = |entry: &fs::DirEntry| {
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The name in parentheses may hold anything.
-        let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-        fields.next() == Some("Z") && fields.next() == Some("1")
-    };
-    let is_process = |entry: &fs::DirEntry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit);
+    let proc = Path::new("/proc");
+    let before = zombies_of_first(proc);
+    if !before.is_empty() {
+        tokio::time::sleep(REAPING_PATIENCE).await;
+    }
     FirstProcess {
         name: name.trim().to_owned(),
-        zombies: processes.filter(is_process).filter(is_zombie_of_first).count(),
+        zombies: zombies_of_first(proc).intersection(&before).count(),
     }
+}
+
+/// Processes that have ended and that process 1 has not waited for: pid and start, since a pid may pass to another.
+fn zombies_of_first(proc: &Path) -> HashSet<(OsString, String)> {
+    let processes = fs::read_dir(proc).into_iter().flatten().flatten();
+    let zombie = |entry: fs::DirEntry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name in parentheses may hold anything; the state is the third field of proc(5), the start the 22nd.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let started = fields.get(19)?;
+        (fields[0] == "Z" && fields[1] == "1").then(|| (entry.file_name(), (*started).to_owned()))
+    };
+    processes.filter_map(zombie).collect()
 }
 
 /// The numbers of the user of the scripts, where that is another and can be had.
@@ -81,7 +98,7 @@ pub(super) fn identity(config: &Config) -> Option<Identity> {
 pub(super) async fn script_user(config: &Config, interpreter: Option<&Interpreter>) -> anyhow::Result<UserFacts> {
     let found = config.run_as.as_deref().map_or(Ok(None), ScriptUser::find);
     let scripts = match found {
-        Err(error) => ScriptUserFacts::Impossible(error.to_string()),
+        Err(error) => ScriptUserFacts::Impossible(error.to_string(), obstacle(&error)),
         Ok(None) => ScriptUserFacts::Same,
         Ok(Some(user)) => ScriptUserFacts::Other {
             name: user.name.clone(),
@@ -104,6 +121,14 @@ pub(super) async fn script_user(config: &Config, interpreter: Option<&Interprete
             Secrecy::None
         },
     })
+}
+
+fn obstacle(error: &ScriptUserError) -> ScriptUserObstacle {
+    match error {
+        ScriptUserError::Unknown(_) => ScriptUserObstacle::Unknown,
+        ScriptUserError::LookUp { .. } => ScriptUserObstacle::LookUp,
+        ScriptUserError::NotAllowed { .. } => ScriptUserObstacle::NotAllowed,
+    }
 }
 
 /// What limits runs.
@@ -130,7 +155,7 @@ pub(super) fn directory(path: &Path, scripts: Option<&Identity>) -> DirectoryFac
     let there = nearest(path);
     let metadata = fs::metadata(path).ok();
     let mode = metadata.as_ref().map_or(0, MetadataExt::mode);
-    let scripts_may = |identity: &Identity| metadata.as_ref().is_some_and(|metadata| may_write(metadata, identity));
+    let scripts_may = |identity: &Identity| metadata.as_ref().is_some_and(|metadata| may(identity, WRITE, metadata));
     DirectoryFacts {
         path: path.to_path_buf(),
         unreadable,
@@ -142,6 +167,7 @@ pub(super) fn directory(path: &Path, scripts: Option<&Identity>) -> DirectoryFac
             all: mode & 0o002 != 0,
         },
         is_open_to_all: mode & 0o005 != 0,
+        open: OpenEntries::default(),
         mount: mount_of(&there),
         space: space(&there),
     }
@@ -153,15 +179,64 @@ fn nearest(path: &Path) -> PathBuf {
     there.canonicalize().unwrap_or_else(|_| there.to_path_buf())
 }
 
-fn may_write(metadata: &fs::Metadata, identity: &Identity) -> bool {
+/// What is done to a file or directory, as the bit for others in its mode.
+const READ: u32 = 0o4;
+const WRITE: u32 = 0o2;
+const SEARCH: u32 = 0o1;
+
+fn may(identity: &Identity, what: u32, metadata: &fs::Metadata) -> bool {
     let mode = metadata.mode();
     if metadata.uid() == identity.uid {
-        return mode & 0o200 != 0;
+        return mode & (what << 6) != 0;
     }
     if metadata.gid() == identity.gid || identity.groups.contains(&metadata.gid()) {
-        return mode & 0o020 != 0;
+        return mode & (what << 3) != 0;
     }
-    mode & 0o002 != 0
+    mode & what != 0
+}
+
+/// The directory of the scripts, and whatever below it others may write: helper modules, lists of packages and compiled files
+/// are code as well.
+pub(super) fn scripts_directory(path: &Path, scripts: Option<&Identity>) -> DirectoryFacts {
+    let mut facts = directory(path, scripts);
+    let mut directories = vec![path.to_path_buf()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(path.clone());
+            }
+            // Of a link what it leads to.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            if metadata.mode() & WRITE != 0 {
+                facts.open.written_by_all.push(path);
+            } else if scripts.is_some_and(|identity| may(identity, WRITE, &metadata)) {
+                facts.open.written_by_scripts.push(path);
+            }
+        }
+    }
+    facts.open.written_by_all.sort();
+    facts.open.written_by_scripts.sort();
+    facts
+}
+
+/// The directory of the secrets, and those that the user of the scripts may read by itself.
+pub(super) fn secrets_directory(path: &Path, scripts: Option<&Identity>) -> DirectoryFacts {
+    let mut facts = directory(path, scripts);
+    let Some(identity) = scripts else { return facts };
+    let may_pass = |path: &Path| fs::metadata(path).is_ok_and(|metadata| may(identity, SEARCH, &metadata));
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    if !absolute.ancestors().all(may_pass) {
+        return facts;
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && may(identity, READ, &metadata)) {
+            facts.open.read_by_scripts.push(path);
+        }
+    }
+    facts.open.read_by_scripts.sort();
+    facts
 }
 
 fn space(path: &Path) -> Option<Space> {
@@ -233,6 +308,27 @@ mod tests {
     }
 
     #[test]
+    fn what_process_1_has_not_waited_for_is_known_by_its_start_too() {
+        let proc = std::env::temp_dir().join(format!("dropcron-proc-{}", std::process::id()));
+        let process = |pid: &str, state: &str, parent: &str, started: u32| {
+            fs::create_dir_all(proc.join(pid)).unwrap();
+            // Real fields, with a name that looks like the end of one.
+            let between = "1 1 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0";
+            let stat = format!("{pid} (a) Z 1 b) {state} {parent} {between} {started} 0 0\n");
+            fs::write(proc.join(pid).join("stat"), stat).unwrap();
+        };
+        process("7", "Z", "1", 100);
+        process("8", "Z", "7", 100);
+        process("9", "S", "1", 100);
+        fs::create_dir_all(proc.join("self")).unwrap();
+        let before = zombies_of_first(&proc);
+        assert_eq!(before, HashSet::from([("7".into(), "100".to_owned())]));
+        process("7", "Z", "1", 101);
+        assert_eq!(zombies_of_first(&proc).intersection(&before).count(), 0);
+        fs::remove_dir_all(&proc).unwrap();
+    }
+
+    #[test]
     fn the_way_of_writing_decides_which_bits_count() {
         let directory = std::env::temp_dir();
         let metadata = fs::metadata(&directory).unwrap();
@@ -241,16 +337,16 @@ mod tests {
             gid: 3_999_999,
             groups: Vec::new(),
         };
-        assert_eq!(may_write(&metadata, &stranger), metadata.mode() & 0o002 != 0);
+        assert_eq!(may(&stranger, WRITE, &metadata), metadata.mode() & 0o002 != 0);
         let owner = Identity {
             uid: metadata.uid(),
             ..stranger.clone()
         };
-        assert_eq!(may_write(&metadata, &owner), metadata.mode() & 0o200 != 0);
+        assert_eq!(may(&owner, WRITE, &metadata), metadata.mode() & 0o200 != 0);
         let member = Identity {
             groups: vec![metadata.gid()],
             ..stranger
         };
-        assert_eq!(may_write(&metadata, &member), metadata.mode() & 0o020 != 0);
+        assert_eq!(may(&member, WRITE, &metadata), metadata.mode() & 0o020 != 0);
     }
 }

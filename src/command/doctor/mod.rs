@@ -25,17 +25,19 @@ async fn gather(config: &Config) -> anyhow::Result<Facts> {
     let interpreter = machine::interpreter(config).await?;
     let scripts_user = machine::script_user(config, interpreter.as_ref().ok()).await?;
     let identity = machine::identity(config);
-    let directory = |path| machine::directory(path, identity.as_ref());
     Ok(Facts {
         zone_data: machine::zone_data(),
         timezone: config.timezone.clone(),
-        scripts: directory(&config.scripts_directory),
-        data: directory(&config.data_directory),
-        secrets: config.secrets_directory.as_deref().map(directory),
+        scripts: machine::scripts_directory(&config.scripts_directory, identity.as_ref()),
+        data: machine::directory(&config.data_directory, identity.as_ref()),
+        secrets: config
+            .secrets_directory
+            .as_deref()
+            .map(|path| machine::secrets_directory(path, identity.as_ref())),
         has_venv: interpreter.as_ref().is_ok_and(machine::has_venv),
         interpreter: interpreter.map(|interpreter| interpreter.version),
         uv: machine::uv(config),
-        first_process: machine::first_process(),
+        first_process: machine::first_process().await,
         user: scripts_user,
         control_groups: machine::control_groups(config),
         database: database::look(config).await?,

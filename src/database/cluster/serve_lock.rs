@@ -41,13 +41,20 @@ pub enum ServeLockError {
         data_directory: PathBuf,
     },
     /// The lock file cannot be used.
-    #[error("cannot lock `{}`: {source}; choose a data directory that you can write to", path.display())]
+    #[error("cannot lock `{}`: {source}; {}", path.display(), advice(source))]
     Io {
         /// The lock file or the data directory.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        _ => "choose a data directory that you can write to",
+    }
 }
 
 impl ServeLock {

@@ -52,6 +52,14 @@ enum Transport {
 pub struct ChannelsError {
     path: PathBuf,
     problems: Vec<Problem>,
+    is_unreadable: bool,
+}
+
+impl ChannelsError {
+    /// Whether nothing is known of what the file says.
+    pub fn is_unreadable(&self) -> bool {
+        self.is_unreadable
+    }
 }
 
 impl fmt::Display for ChannelsError {
@@ -72,18 +80,20 @@ impl Channels {
         let Some(path) = &config.notify_file else {
             return Ok(Channels::default());
         };
-        let failed = |problems| ChannelsError {
+        let failed = |problems, is_unreadable| ChannelsError {
             path: path.clone(),
             problems,
+            is_unreadable,
         };
         let text = std::fs::read_to_string(path).map_err(|error| {
-            failed(vec![Problem {
+            let problem = Problem {
                 line: 1,
                 column: 1,
                 message: format!("it cannot be read: {error}"),
-            }])
+            };
+            failed(vec![problem], true)
         })?;
-        Channels::parse(&text, config.secrets_directory.as_deref()).map_err(failed)
+        Channels::parse(&text, config.secrets_directory.as_deref()).map_err(|problems| failed(problems, false))
     }
 
     /// Those of a file's text.

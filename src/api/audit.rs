@@ -22,7 +22,7 @@ pub struct AuditEntry {
     /// From where; none: not over the API.
     pub address: Option<String>,
     /// What was done: `script.write`, `script.rename`, `script.delete`, `script.try`, `run.request`, `run.retry`, `run.cancel`,
-    /// `value.judge`, `token.create`, `token.revoke`, `session.begin`, `task.pause`, `task.resume`, `task.override`.
+    /// `value.judge`, `token.create`, `token.revoke`, `session.begin`, `session.end`, `task.pause`, `task.resume`, `task.override`.
     pub action: String,
     /// To what.
     pub subject: String,

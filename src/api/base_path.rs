@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 ///
 /// # Errors
 /// The path alone was asked for, without a `/` at its end: the page's relative addresses would lead beside it.
-pub fn take(base: &str, mut request: Request) -> Result<Request, Response> {
+pub fn take(base: &str, mut request: Request) -> Result<Request, Box<Response>> {
     if base.is_empty() {
         return Ok(request);
     }
@@ -25,7 +25,8 @@ pub fn take(base: &str, mut request: Request) -> Result<Request, Response> {
     };
     if rest.is_empty() || rest.starts_with('?') {
         let to = format!("{base}/{rest}");
-        return Err((StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response());
+        let elsewhere = (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response();
+        return Err(Box::new(elsewhere));
     }
     if rest.starts_with('/')
         && let Ok(rest) = rest.parse::<PathAndQuery>()

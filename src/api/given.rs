@@ -86,7 +86,7 @@ pub type AssessDrafts = Arc<dyn Fn(Vec<Draft>) -> Result<Vec<Assessed>, String> 
 
 /// What the API is given.
 pub struct Given {
-    /// How the loops are, without asking the database.
+    /// How the loops and the database are, without asking either.
     pub health: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
     /// Looks at the scripts directory.
     pub list_scripts: ListScripts,

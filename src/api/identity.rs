@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::client::Client;
+use super::places::Place;
 use super::problem::Problem;
 use super::{Api, Role, secret};
 use crate::store::tokens::{self, Holder};
@@ -22,6 +23,8 @@ pub struct Identity {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// The hash of what it brought: a token, or the secret of a session.
+    pub secret_sha256: [u8; 32],
     /// The address that it comes from.
     pub address: Option<String>,
 }
@@ -57,8 +60,11 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
         Ok(found) => found,
         Err(problem) => return problem.into_response(),
     };
+    if let Some(place) = request.extensions().get::<Arc<Place>>() {
+        place.note(found.is_some());
+    }
     match found {
-        Some(holder) => {
+        Some((holder, secret_sha256)) => {
             let Some(role) = Role::of_word(&holder.role) else {
                 return unauthorized().into_response();
             };
@@ -66,6 +72,7 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
                 token_id: holder.token_id,
                 name: holder.name,
                 role,
+                secret_sha256,
                 address,
             });
         }
@@ -75,28 +82,33 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
     next.run(request).await
 }
 
-async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<Holder>, Problem> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let Some(token) = bearer(value) else {
-            return Ok(None);
-        };
-        let mut connection = api.database.connection().await?;
-        let holder = tokens::holder_of_token(&mut connection, &secret::hash(token)).await?;
-        return Ok(holder);
-    }
-    let Some(value) = super::session::cookie(headers) else {
+/// Whose the token or the session is, and the hash of its secret.
+async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<(Holder, [u8; 32])>, Problem> {
+    let (value, is_token) = match bearer(headers) {
+        Some(token) => (Some(token.to_owned()), true),
+        None => (super::session::cookie(headers), false),
+    };
+    let Some(value) = value.filter(|value| !value.is_empty() && value.len() <= secret::LONGEST) else {
         return Ok(None);
     };
+    let sha256 = secret::hash(&value);
     let mut connection = api.database.connection().await?;
-    let holder = tokens::holder_of_session(&mut connection, &secret::hash(&value)).await?;
-    Ok(holder)
+    let holder = match is_token {
+        true => tokens::holder_of_token(&mut connection, &sha256).await?,
+        false => tokens::holder_of_session(&mut connection, &sha256).await?,
+    };
+    Ok(holder.map(|holder| (holder, sha256)))
 }
 
-/// The token in `Authorization: Bearer …`.
-fn bearer(value: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= secret::LONGEST).then_some(token)
+/// What stands for a token in `Authorization: Bearer …`, which comes before a cookie. Every other scheme is for a proxy in front: browsers
+/// and proxies pass on what they have said to each other.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let text = value.to_str().ok()?;
+        let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    bearers.next_back()
 }
 
 /// Nobody is known here.
@@ -131,13 +143,19 @@ mod tests {
 
     #[test]
     fn a_token_is_read_from_its_header() {
-        let read = |text: &str| bearer(&HeaderValue::from_str(text).unwrap()).map(str::to_owned);
+        let read = |text: &'static str| {
+            let headers = [(header::AUTHORIZATION, HeaderValue::from_static(text))];
+            bearer(&headers.into_iter().collect()).map(str::to_owned)
+        };
         assert_eq!(read("Bearer abc").as_deref(), Some("abc"));
         assert_eq!(read("bearer  abc ").as_deref(), Some("abc"));
-        for wrong in ["abc", "Basic abc", "Bearer ", "Bearer"] {
-            assert_eq!(read(wrong), None, "{wrong}");
+        // A token that is empty is one that opens nothing, and no cookie takes its place.
+        for empty in ["Bearer ", "Bearer"] {
+            assert_eq!(read(empty).as_deref(), Some(""), "{empty}");
         }
-        assert_eq!(read(&format!("Bearer {}", "x".repeat(secret::LONGEST + 1))), None);
+        for other in ["abc", "Basic abc", "Bearerabc x"] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::App;
 use super::extract::{Params, Segment, page_size, read_cursor, storable, write_cursor};
 use super::problem::Problem;
+use super::runs::LARGEST_LISTED_VALUE;
 use super::tasks::{find_card, no_task_among};
 use crate::schedule::Schedule;
 use crate::store::history::{self, Found};
@@ -87,6 +88,7 @@ pub async fn list_instants(
         since: query.from.map(storable),
         until: query.to.map(storable),
         before: query.cursor.as_deref().map(read_cursor).transpose()?,
+        largest_value: Some(LARGEST_LISTED_VALUE),
         ..RunFilter::default()
     };
     let mut connection = api.database.connection().await?;

@@ -1,6 +1,6 @@
 //! The REST API, the events and the page: what people and programs see of dropcron over HTTP.
 //!
-//! A request passes, in this order: the limits of its connection (`server`), the path of a proxy (`base_path`), the names that the
+//! A request passes, in this order: the limits of its connection (`server`, `places`, `patience`), the path of a proxy (`base_path`), the names that the
 //! service answers to and the origin of changes (`origin`), who asks (`identity`), what that role may do (`router`), and its
 //! handler. It knows the store and pure code; what it needs of the loops is given to it (`given`).
 
@@ -21,6 +21,8 @@ mod origin;
 mod output;
 mod overview;
 mod page;
+mod patience;
+mod places;
 mod problem;
 mod role;
 mod router;

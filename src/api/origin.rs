@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
+use super::identity::bearer;
 use super::problem::Problem;
 
 /// Refuses requests that come under a strange name, and changes that a strange page asks for.
@@ -106,7 +107,7 @@ fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
             || text("x-forwarded-host").is_some_and(|forwarded| from.eq_ignore_ascii_case(forwarded));
         return if is_same { Ok(()) } else { Err(strange()) };
     }
-    let has_cookie = headers.contains_key(header::COOKIE) && !headers.contains_key(header::AUTHORIZATION);
+    let has_cookie = headers.contains_key(header::COOKIE) && bearer(headers).is_none();
     let from_browser = text("sec-fetch-site").is_some();
     if has_cookie && !from_browser {
         return Err(Problem::new(
@@ -186,5 +187,8 @@ mod tests {
             host
         ));
         assert!(!origin(&[("cookie", "x=y")], host));
+        assert!(origin(&[("cookie", "x=y"), ("authorization", "Bearer x")], host));
+        // What a proxy in front was told is no token of ours.
+        assert!(!origin(&[("cookie", "x=y"), ("authorization", "Basic x")], host));
     }
 }

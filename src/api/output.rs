@@ -17,20 +17,24 @@ use tokio::time::{Instant, sleep, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Params, Segment, page_size};
+use super::identity::Identity;
 use super::problem::Problem;
 use super::runs::no_run;
-use super::watch::{Batch, Frame, has_ended};
+use super::watch::{Batch, Frame, Right, has_ended};
 use super::{Api, App};
-use crate::store::pages::{self, RunStatus};
+use crate::store::pages::{self, ChunkRow, RunStatus};
 
 /// A comment is sent so often, so that proxies keep the connection and dead ones are found.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// A stream ends after so long without its end event; browsers come back by themselves, and are asked for their rights again.
+/// A stream ends after so long without its end event; browsers come back by themselves.
 const LONGEST_STREAM: Duration = Duration::from_secs(600);
 
 /// Chunks that a stream reads at a time before it has caught up.
 const BACKLOG: i64 = 200;
+
+/// What the chunks of a page have together, in bytes; whoever reads goes on from there. One chunk is always there.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A piece of a run's output.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -62,7 +66,7 @@ pub struct OutputPage {
 pub struct OutputQuery {
     /// From this chunk on; from the first unless said otherwise.
     from_chunk: Option<i32>,
-    /// At most so many chunks; 100 unless said otherwise, 1000 at most.
+    /// At most so many chunks; 100 unless said otherwise, 1000 at most. Fewer where they have more than 4 MiB together.
     limit: Option<i64>,
 }
 
@@ -78,8 +82,11 @@ pub async fn read_output(
     // The status is read before the output: what a run said is stored before its end is.
     let run = status_of(&api, run_id).await?;
     let mut connection = api.database.connection().await?;
-    let rows = pages::output(&mut connection, run_id, from, run.queued_at, limit).await?;
-    let is_full = rows.len() as i64 >= limit;
+    let mut rows = pages::output(&mut connection, run_id, from, run.queued_at, limit).await?;
+    drop(connection);
+    let fitting = fitting(&rows);
+    let is_full = rows.len() as i64 >= limit || fitting < rows.len();
+    rows.truncate(fitting);
     Ok(axum::Json(OutputPage {
         next: rows.last().map_or(from, |row| row.sequence.saturating_add(1)),
         complete: has_ended(&run.status) && !is_full,
@@ -93,6 +100,16 @@ pub async fn read_output(
             })
             .collect(),
     }))
+}
+
+/// How many chunks, from the first on, fit into a page.
+fn fitting(rows: &[ChunkRow]) -> usize {
+    let mut bytes = 0;
+    let fits = |row: &&ChunkRow| {
+        bytes += row.chunk.len();
+        bytes <= PAGE_BYTES
+    };
+    rows.iter().take_while(fits).count().max(1)
 }
 
 async fn status_of(api: &Api, run_id: i64) -> Result<RunStatus, Problem> {
@@ -111,12 +128,14 @@ pub struct EventsQuery {
 }
 
 /// Watch what a run prints, as server-sent events: `chunk` for each piece, under its number as the event's id, and `end` with the
-/// status. `Last-Event-ID` goes on behind what was seen; a stream without `end` has to be opened again.
+/// status. `Last-Event-ID` goes on behind what was seen; a stream without `end` has to be opened again: it ends after ten minutes, and
+/// soon after its token was revoked or its session has ended.
 #[utoipa::path(get, path = "/api/v1/runs/{run_id}/output/events", tag = "output",
     params(("run_id" = i64, Path), EventsQuery, ("Last-Event-ID" = Option<i32>, Header)),
     responses((status = 200, body = String, content_type = "text/event-stream"), super::router::Refusals))]
 pub async fn watch_output(
     State(api): App,
+    who: Identity,
     Segment(run_id): Segment<i64>,
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
@@ -132,6 +151,7 @@ pub async fn watch_output(
     };
     let run = status_of(&api, run_id).await?;
     let stream = Stream {
+        right: api.watches.right(who.secret_sha256),
         api,
         run_id,
         next,
@@ -161,6 +181,7 @@ enum Phase {
 
 struct Stream {
     api: Arc<Api>,
+    right: Right,
     run_id: i64,
     next: i32,
     since: Timestamp,
@@ -172,6 +193,9 @@ struct Stream {
 impl Stream {
     async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Stream)> {
         loop {
+            if !self.right.is_in_force() || Instant::now() >= self.ends_at {
+                return None;
+            }
             if let Some(bytes) = self.pending.pop_front() {
                 return Some((Ok(bytes), self));
             }
@@ -243,6 +267,7 @@ impl Stream {
                 self.pending.push_back(Bytes::from_static(b": still there\n\n"));
                 Phase::Live(receiver)
             }
+            () = self.right.ended() => Phase::Over,
             () = sleep_until(self.ends_at) => Phase::Over,
             () = self.api.stopping.cancelled() => Phase::Over,
         }

@@ -1,5 +1,8 @@
 //! The page: files of `web/dist`, embedded where it was built before the program; else a page that says how.
 
+use std::borrow::Cow;
+
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +23,9 @@ const INDEX: &str = "index.html";
 pub async fn serve(request: Request) -> Response {
     let path = request.uri().path();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{path}` can only be read")).into_response();
+        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{path}` can only be read"))
+            .with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))
+            .into_response();
     }
     if path.starts_with("/api") {
         return Problem::not_found(format!("there is no `{path}`; `/api/openapi.json` says what there is"))
@@ -57,7 +62,12 @@ fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
     if is_known {
         return Some((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    Some((headers, file.data.into_owned()).into_response())
+    // What is part of the program is sent from there: a copy for each who asks would be theirs to keep.
+    let bytes = match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    Some((headers, bytes).into_response())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -14,6 +14,9 @@ use crate::store::{StoreError, is_connection_lost, is_taken_by_another};
 /// The media type of RFC 9457.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// When to ask again what the database did not answer, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
 /// A problem document (RFC 9457).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(title = "Problem")]
@@ -147,13 +150,15 @@ impl From<StoreError> for Problem {
             return problem;
         }
         let is_timeout = matches!(&error, StoreError::DatabaseError(_, information)
-            if information.message().contains("statement timeout"));
+            // Of the statement, or of a lock that it waits for.
+            if information.message().ends_with(" timeout"));
         if is_timeout {
             tracing::warn!(%error, "a request asked for too much at once");
             return Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the database did not answer this in time; ask for less, for example for a shorter span of time",
-            );
+            )
+            .with_header(header::RETRY_AFTER, RETRY_AFTER);
         }
         Problem::internal(error)
     }
@@ -164,7 +169,7 @@ fn unavailable() -> Problem {
         StatusCode::SERVICE_UNAVAILABLE,
         "the database cannot be reached at the moment; scripts that run go on, try again in a moment",
     )
-    .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    .with_header(header::RETRY_AFTER, RETRY_AFTER)
 }
 
 impl From<BytesRejection> for Problem {
@@ -176,7 +181,7 @@ impl From<BytesRejection> for Problem {
             }
             _ if text.contains("timeout") => Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
-                "the body did not go on for too long; send it again, in one go",
+                "the body did not come in time; send it again, in one go",
             ),
             status => Problem::new(status, text),
         }

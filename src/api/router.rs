@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::{DeadlineBody, RequestBodyTimeoutLayer};
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -28,8 +28,19 @@ use super::{
 /// The body of a request that brings no script.
 const LARGEST_BODY: usize = 1024 * 1024;
 
+/// The body of a request that needs no token, and so comes from anybody: one has a token in it at most.
+const LARGEST_OPEN_BODY: usize = 4 * 1024;
+
 /// A body that does not go on for so long is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// And one that goes on may take so long on top as its largest size takes at this pace, in bytes a second.
+const SLOWEST_BODY: u64 = 64 * 1024;
+
+/// How long a body may take that may be so large.
+fn body_deadline(largest: usize) -> Duration {
+    BODY_PATIENCE + Duration::from_secs(largest as u64 / SLOWEST_BODY)
+}
 
 /// How the API refuses.
 #[derive(utoipa::IntoResponses)]
@@ -84,7 +95,7 @@ struct Routes(OpenApiRouter<Arc<Api>>);
 
 impl Routes {
     fn open(self, routes: UtoipaMethodRouter<Arc<Api>>) -> Routes {
-        self.add(None, LARGEST_BODY, routes)
+        self.add(None, LARGEST_OPEN_BODY, routes)
     }
 
     fn of(self, role: Role, routes: UtoipaMethodRouter<Arc<Api>>) -> Routes {
@@ -112,7 +123,7 @@ impl Routes {
         let bounded: UtoipaMethodRouter<Arc<Api>> =
             (schemas, paths, methods).layer(DefaultBodyLimit::max(largest_body));
         let routes: UtoipaMethodRouter<Arc<Api>> =
-            bounded.layer(from_fn(move |request, next| check_length(largest_body, request, next)));
+            bounded.layer(from_fn(move |request, next| bound_body(largest_body, request, next)));
         let routes = match role {
             Some(role) => routes.layer(from_fn(move |request, next| guard(role, request, next))),
             None => routes,
@@ -143,13 +154,14 @@ async fn guard(role: Role, request: Request, next: Next) -> Response {
     }
 }
 
-/// Refuses by its length alone what would be too large: none of it is read.
-async fn check_length(largest: usize, request: Request, next: Next) -> Response {
+/// Refuses by its length alone what would be too large: none of it is read. What may come must do so in time.
+async fn bound_body(largest: usize, request: Request, next: Next) -> Response {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > largest as u64) {
         return too_large(largest).into_response();
     }
+    let request = request.map(|body| axum::body::Body::new(DeadlineBody::new(body_deadline(largest), body)));
     next.run(request).await
 }
 

@@ -27,6 +27,9 @@ use crate::store::tasks;
 /// How often a run is asked for whose place somebody else takes in the same moment.
 const TRIES: u32 = 5;
 
+/// A list has return values of so many bytes at most; of larger ones it says the size.
+pub(super) const LARGEST_LISTED_VALUE: i32 = 16 * 1024;
+
 /// A row of the run log.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Run {
@@ -74,9 +77,12 @@ pub struct Run {
     pub missed_until: Option<Timestamp>,
     /// For `skipped`: the run that was in the way.
     pub blocking_run_id: Option<i64>,
-    /// What `run()` returned, with every digit.
+    /// What `run()` returned, with every digit. A list leaves out what has more than 16 KiB; `GET /api/v1/runs/{run_id}` has it.
     #[schema(value_type = Option<Value>)]
     pub return_value: Option<Box<RawValue>>,
+    /// The size of a return value that is left out here, in bytes, compressed as the database keeps it; none: nothing is left out.
+    #[serde(default)]
+    pub return_value_bytes: Option<i32>,
     /// What went wrong.
     pub error: Option<RunFailure>,
     /// What people should know although it ended well.
@@ -145,6 +151,7 @@ impl From<RunRow> for Run {
             blocking_run_id: row.blocking_run_id,
             // What jsonb prints is JSON.
             return_value: raw(row.return_value),
+            return_value_bytes: row.return_value_bytes,
             error: row.error.map(|message| RunFailure {
                 kind,
                 message,
@@ -178,7 +185,7 @@ pub struct RunPage {
 pub struct RunQuery {
     /// Of this task.
     task: Option<String>,
-    /// With this status.
+    /// With this status, or with one of several, joined by commas.
     status: Option<String>,
     /// Asked for by this: `schedule`, `catch_up`, `backfill`, `manual`.
     trigger: Option<String>,
@@ -215,10 +222,11 @@ impl RunQuery {
             "" | "value" => Vec::new(),
             path => path.split('.').map(str::to_owned).collect(),
         });
+        let statuses = self.status.iter().flat_map(|text| text.split(','));
         Ok(RunFilter {
             task_name: self.task.clone(),
-            status: word("status", self.status.as_deref())?,
-            trigger: word("trigger", self.trigger.as_deref())?,
+            statuses: statuses.map(|text| word("status", text)).collect::<Result<_, _>>()?,
+            trigger: self.trigger.as_deref().map(|text| word("trigger", text)).transpose()?,
             since: self.from.map(storable),
             until: self.to.map(storable),
             value: path.map(|path| ValueFilter {
@@ -227,14 +235,15 @@ impl RunQuery {
                 max: self.value_max,
             }),
             before: self.cursor.as_deref().map(read_cursor).transpose()?,
+            largest_value: Some(LARGEST_LISTED_VALUE),
         })
     }
 }
 
 /// One of a closed set of words.
-fn word<Word: FromStr<Err = UnknownWord>>(name: &str, text: Option<&str>) -> Result<Option<Word>, Problem> {
-    let word = text.map(Word::from_str).transpose();
-    word.map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
+fn word<Word: FromStr<Err = UnknownWord>>(name: &str, text: &str) -> Result<Word, Problem> {
+    text.parse()
+        .map_err(|error| Problem::bad_request(format!("`{name}`: {error}")))
 }
 
 /// List runs, newest first.

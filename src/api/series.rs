@@ -39,8 +39,8 @@ const FAILURES: i64 = 2000;
 /// The newest versions of the script that a chart looks at.
 const VERSIONS: i64 = 1000;
 
-/// Rows of a list of points at most.
-const MOST_ROWS: i64 = 1_000_000;
+/// Rows of a list of points at most. A file of all points of a series is sent piece by piece.
+const MOST_ROWS: i64 = 10_000;
 
 /// A series.
 #[derive(Debug, Serialize, ToSchema)]
@@ -559,7 +559,7 @@ pub struct PointQuery {
     since: Option<String>,
     /// Only what is suspect and nobody has said anything of.
     suspect: Option<bool>,
-    /// At most so many; 100 unless said otherwise, 1000000 at most.
+    /// At most so many; 100 unless said otherwise, 10000 at most; `points.csv` of a series has all.
     limit: Option<i64>,
 }
 
@@ -662,7 +662,7 @@ pub async fn list_points(State(api): App, Params(query): Params<PointQuery>) -> 
     let limit = query.limit.unwrap_or(super::extract::PAGE);
     if !(1..=MOST_ROWS).contains(&limit) {
         return Err(Problem::bad_request(format!(
-            "`limit` is {limit}: it must be from 1 to {MOST_ROWS}"
+            "`limit` is {limit}: it must be from 1 to {MOST_ROWS}; `points.csv` of a series has all of its points, however many"
         )));
     }
     let filter = Filter {

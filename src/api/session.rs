@@ -16,7 +16,7 @@ use super::extract::Body;
 use super::identity::Identity;
 use super::problem::Problem;
 use super::{App, Role, change, origin, secret};
-use crate::store::tokens;
+use crate::store::{requests, tokens};
 
 /// The one path below `/api` that is open: it is the way in.
 pub const PATH: &str = "/api/v1/session";
@@ -201,6 +201,7 @@ pub async fn log_in(
         token_id: holder.token_id,
         name: holder.name.clone(),
         role,
+        secret_sha256: secret::hash(&value),
         address: Some(client.to_string()),
     };
     change::record(&mut connection, &who, "session.begin", &holder.name, None, None).await?;
@@ -234,10 +235,16 @@ pub async fn read_session(who: Identity) -> axum::Json<Session> {
 
 /// Log out.
 #[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204), super::router::Refusals))]
-pub async fn log_out(State(api): App, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn log_out(State(api): App, who: Identity, headers: HeaderMap) -> Result<Response, Problem> {
     if let Some(value) = cookie(&headers) {
         let mut connection = api.database.connection().await?;
-        tokens::end_session(&mut connection, &secret::hash(&value)).await?;
+        requests::in_transaction(&mut connection, async |connection| {
+            if tokens::end_session(connection, &secret::hash(&value)).await? {
+                change::record(connection, &who, "session.end", &who.name, None, None).await?;
+            }
+            Ok::<_, Problem>(())
+        })
+        .await?;
     }
     let cookie = set_cookie(&headers, "", Duration::ZERO, false);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())

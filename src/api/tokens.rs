@@ -96,12 +96,22 @@ pub struct NewToken {
 pub fn check_name(name: &str) -> Result<(), String> {
     const LONGEST: usize = 100;
     let count = name.chars().count();
-    if name.trim().is_empty() || name.trim() != name || count > LONGEST || name.chars().any(char::is_control) {
+    if name.trim().is_empty() || name.trim() != name || count > LONGEST || name.chars().any(is_unseen) {
         return Err(format!(
-            "{name:?} cannot be the name of a token: it must have 1 to {LONGEST} characters, no control characters, and no space at its ends"
+            "{name:?} cannot be the name of a token: it must have 1 to {LONGEST} characters, none of them a control character or invisible, and no space at its ends"
         ));
     }
     Ok(())
+}
+
+/// Characters that cannot be seen, or change how others are seen: with them a name could look like another in the audit.
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+        )
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 /// Make a token.
@@ -164,7 +174,16 @@ mod tests {
         for right in ["ci", "Zoë's laptop", "a"] {
             assert!(check_name(right).is_ok(), "{right}");
         }
-        for wrong in ["", " ", " a", "a\n", "a\u{1b}[31m", &"x".repeat(101)] {
+        for wrong in [
+            "",
+            " ",
+            " a",
+            "a\n",
+            "a\u{1b}[31m",
+            "a\u{202e}nimda",
+            "\u{200b}",
+            &"x".repeat(101),
+        ] {
             assert!(check_name(wrong).is_err(), "{wrong:?}");
         }
     }

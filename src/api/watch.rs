@@ -1,22 +1,26 @@
-//! Runs whose output is watched: one statement reads what all of them printed, for all who watch.
+//! Runs whose output is watched: one statement reads what all of them printed, for all who watch, and one asks whether those still may.
 //!
 //! However many browsers look on, the database is asked five times a second, and what a run printed is made into bytes once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::database::Database;
 use crate::run::Status;
 use crate::store::pages::{self, ChunkRow, Watched};
+use crate::store::tokens;
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Whoever may watch no more is told so after this time at the latest, and that of a look.
+const RIGHTS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// After a look that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -70,14 +74,32 @@ pub fn has_ended(status: &str) -> bool {
 }
 
 struct Watch {
+    /// The first chunk that one of those who watch has not seen yet.
     next: i32,
     since: Timestamp,
     batches: broadcast::Sender<Batch>,
 }
 
+/// The right to watch, of whoever holds a secret: a token's or that of a session.
+pub struct Right(watch::Receiver<()>);
+
+impl Right {
+    /// Whether it holds still.
+    pub fn is_in_force(&self) -> bool {
+        self.0.has_changed().is_ok()
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
 #[derive(Default)]
 struct Watching {
     runs: HashMap<i64, Watch>,
+    /// By the hash of a secret: those who watch with it. They hear it when this goes.
+    rights: HashMap<[u8; 32], watch::Sender<()>>,
     /// Whether somebody looks.
     is_looked_at: bool,
 }
@@ -101,29 +123,54 @@ impl Watches {
     /// missed: whoever watches reads from the database once more after this.
     pub fn watch(&self, run_id: i64, next: i32, since: Timestamp) -> broadcast::Receiver<Batch> {
         let mut watching = self.watching.lock().expect("no holder of this lock can panic");
-        let receiver = match watching.runs.get(&run_id) {
-            Some(watch) => watch.batches.subscribe(),
+        let receiver = match watching.runs.get_mut(&run_id) {
+            Some(watch) => {
+                // Whoever came before may have asked for what is still far away.
+                watch.next = watch.next.min(next);
+                watch.batches.subscribe()
+            }
             None => {
                 let (batches, receiver) = broadcast::channel(BEHIND);
                 watching.runs.insert(run_id, Watch { next, since, batches });
                 receiver
             }
         };
+        self.look(&mut watching);
+        receiver
+    }
+
+    /// The right of whoever holds a secret that is in force now.
+    pub fn right(&self, secret_sha256: [u8; 32]) -> Right {
+        let mut watching = self.watching.lock().expect("no holder of this lock can panic");
+        let right = watching.rights.entry(secret_sha256).or_default().subscribe();
+        self.look(&mut watching);
+        Right(right)
+    }
+
+    fn look(&self, watching: &mut Watching) {
         if !watching.is_looked_at {
             watching.is_looked_at = true;
             tokio::spawn(look_on(self.database.clone(), self.watching.clone()));
         }
-        receiver
     }
 }
 
 /// Looks until nobody watches any more.
 async fn look_on(database: Database, watching: Arc<Mutex<Watching>>) {
+    let mut asked_at = Instant::now();
     loop {
         let Some(watched) = still_watched(&watching) else {
             return;
         };
-        let pause = match look(&database, &watching, &watched).await {
+        let is_time = asked_at.elapsed() >= RIGHTS_INTERVAL;
+        let looked = async {
+            if is_time {
+                end_rights(&database, &watching).await?;
+                asked_at = Instant::now();
+            }
+            look(&database, &watching, &watched).await
+        };
+        let pause = match looked.await {
             Ok(true) => Duration::ZERO,
             Ok(false) => LOOK_INTERVAL,
             Err(error) => {
@@ -139,7 +186,8 @@ async fn look_on(database: Database, watching: Arc<Mutex<Watching>>) {
 fn still_watched(watching: &Mutex<Watching>) -> Option<Vec<Watched>> {
     let mut watching = watching.lock().expect("no holder of this lock can panic");
     watching.runs.retain(|_, watch| watch.batches.receiver_count() > 0);
-    if watching.runs.is_empty() {
+    watching.rights.retain(|_, right| right.receiver_count() > 0);
+    if watching.runs.is_empty() && watching.rights.is_empty() {
         watching.is_looked_at = false;
         return None;
     }
@@ -151,8 +199,28 @@ fn still_watched(watching: &Mutex<Watching>) -> Option<Vec<Watched>> {
     Some(watched.collect())
 }
 
+/// Ends the rights of those whose token was revoked, or whose session has ended.
+async fn end_rights(database: &Database, watching: &Mutex<Watching>) -> anyhow::Result<()> {
+    let held: Vec<[u8; 32]> = {
+        let watching = watching.lock().expect("no holder of this lock can panic");
+        watching.rights.keys().copied().collect()
+    };
+    let in_force = {
+        let mut connection = database.connection().await?;
+        tokens::in_force(&mut connection, &held).await?
+    };
+    let mut watching = watching.lock().expect("no holder of this lock can panic");
+    for secret in held.iter().filter(|secret| !in_force.contains(*secret)) {
+        watching.rights.remove(secret);
+    }
+    Ok(())
+}
+
 /// One look; whether there was more than it took.
 async fn look(database: &Database, watching: &Mutex<Watching>, watched: &[Watched]) -> anyhow::Result<bool> {
+    if watched.is_empty() {
+        return Ok(false);
+    }
     let rows = {
         let mut connection = database.connection().await?;
         pages::watch(&mut connection, watched, CHUNKS).await?
@@ -164,6 +232,14 @@ async fn look(database: &Database, watching: &Mutex<Watching>, watched: &[Watche
         let Some(watch) = watching.runs.get_mut(&run_id) else {
             continue;
         };
+        // Somebody came during this look who has seen less: the next one reads for all.
+        if watched
+            .iter()
+            .all(|one| one.run_id != run_id || one.from_sequence != watch.next)
+        {
+            more = true;
+            continue;
+        }
         let chunks = rows.iter().filter_map(|row| {
             let (number, text, at) = (row.sequence?, row.chunk.as_ref()?, row.written_at?);
             Some(Frame::of_chunk(number, text, at))

@@ -57,9 +57,14 @@ pub(super) fn bind(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     }
 }
 
-/// How the loops and the node are.
+/// How the loops, the node and the database are, as far as this process knows without asking.
 fn checks(node: &Node) -> Vec<Check> {
-    let stalled = node.health().stalled_loops();
+    let health = node.health();
+    let stalled = health.stalled_loops();
+    let database = match health.is_in_contact {
+        true => "it answered the last heartbeat",
+        false => "it did not answer the last heartbeat; the log says why",
+    };
     let lease = match (node.is_draining(), node.may_start()) {
         (true, _) => (false, "this node leaves, and starts nothing new"),
         (false, true) => (true, "this node may start scripts"),
@@ -82,6 +87,11 @@ fn checks(node: &Node) -> Vec<Check> {
             name: "lease".to_owned(),
             ok: lease.0,
             detail: lease.1.to_owned(),
+        },
+        Check {
+            name: "database".to_owned(),
+            ok: health.is_in_contact,
+            detail: database.to_owned(),
         },
     ]
 }

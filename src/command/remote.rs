@@ -225,10 +225,12 @@ impl Server {
 
     /// Rows of the run log, newest first.
     pub async fn runs(&self, filter: &RunFilter, limit: i64) -> anyhow::Result<Vec<RunRow>> {
+        let statuses: Vec<&str> = filter.statuses.iter().map(|status| status.as_str()).collect();
+        let statuses = statuses.join(",");
         let mut query = String::new();
         for (name, value) in [
             ("task", filter.task_name.clone()),
-            ("status", filter.status.map(|status| status.to_string())),
+            ("status", (!statuses.is_empty()).then_some(statuses)),
             ("from", filter.since.map(|since| since.to_string())),
         ] {
             if let Some(value) = value {
@@ -396,6 +398,7 @@ impl From<Run> for RunRow {
             missed_until: run.missed_until,
             blocking_run_id: run.blocking_run_id,
             return_value: run.return_value.map(|value| value.get().to_owned()),
+            return_value_bytes: run.return_value_bytes,
             error_type,
             error,
             traceback,

@@ -23,7 +23,7 @@ use crate::store::tasks;
 pub(super) async fn runs(arguments: &RunsArgs, config: &Config) -> anyhow::Result<Exit> {
     let filter = RunFilter {
         task_name: arguments.task.clone(),
-        status: arguments.status,
+        statuses: arguments.status.into_iter().collect(),
         since: arguments.since.as_deref().map(since).transpose()?,
         ..RunFilter::default()
     };
@@ -112,8 +112,10 @@ fn what(run: &RunRow) -> String {
         Some(kind) => format!("{kind}: {error}"),
         None => error.clone(),
     });
+    let left_out = |bytes: i32| format!("(a large value: {} KiB)", bytes / 1024);
     let text = error
         .or_else(|| run.return_value.clone())
+        .or_else(|| run.return_value_bytes.map(left_out))
         .or_else(|| run.detail.clone())
         .unwrap_or_default();
     shorten(&text, 80)
@@ -145,6 +147,9 @@ pub(super) struct RunJson<'a> {
     missed_until: Option<Timestamp>,
     blocking_run_id: Option<i64>,
     return_value: Option<&'a RawValue>,
+    /// The size of one that the service elsewhere left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_value_bytes: Option<i32>,
     error: Option<ErrorJson<'a>>,
     warnings: &'a [String],
     max_rss_kb: Option<i64>,
@@ -193,6 +198,7 @@ pub(super) fn for_machines(run: &RunRow) -> RunJson<'_> {
             .return_value
             .as_deref()
             .and_then(|text| serde_json::from_str(text).ok()),
+        return_value_bytes: run.return_value_bytes,
         error: run.error.as_deref().map(|message| ErrorJson {
             kind: run.error_type.as_deref(),
             message,

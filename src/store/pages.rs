@@ -173,8 +173,8 @@ pub struct ValueFilter {
 pub struct RunFilter {
     /// Of this task.
     pub task_name: Option<String>,
-    /// With this status.
-    pub status: Option<Status>,
+    /// With one of these statuses; none: with any.
+    pub statuses: Vec<Status>,
     /// Asked for by this.
     pub trigger: Option<Trigger>,
     /// Due at this instant or later.
@@ -185,12 +185,14 @@ pub struct RunFilter {
     pub value: Option<ValueFilter>,
     /// Behind this one in the order of the list.
     pub before: Option<(Timestamp, i64)>,
+    /// Of larger return values, in bytes, only the size; none: all of them whole.
+    pub largest_value: Option<i32>,
 }
 
 statement! {
     struct PageOfRuns<'a> = "pages/runs.sql" {
         task_name: Option<&'a str> => Nullable<Text>,
-        status: Option<&'a str> => Nullable<Text>,
+        statuses: Option<&'a [&'a str]> => Nullable<Array<Text>>,
         trigger: Option<&'a str> => Nullable<Text>,
         since: Instant => Timestamptz,
         until: Instant => Timestamptz,
@@ -200,6 +202,7 @@ statement! {
         before_at: Option<Instant> => Nullable<Timestamptz>,
         before_run_id: Option<i64> => Nullable<BigInt>,
         row_limit: i64 => BigInt,
+        largest_value: Option<i32> => Nullable<Integer>,
     }
 }
 
@@ -216,13 +219,14 @@ statement! {
         before_at: Option<Instant> => Nullable<Timestamptz>,
         before_run_id: Option<i64> => Nullable<BigInt>,
         row_limit: i64 => BigInt,
+        largest_value: Option<i32> => Nullable<Integer>,
     }
 }
 
 statement! {
     struct PageOfRunsInFlight<'a> = "pages/runs_in_flight.sql" {
         task_name: Option<&'a str> => Nullable<Text>,
-        status: &'a str => Text,
+        statuses: &'a [&'a str] => Array<Text>,
         trigger: Option<&'a str> => Nullable<Text>,
         since: Instant => Timestamptz,
         until: Instant => Timestamptz,
@@ -244,55 +248,58 @@ pub async fn runs(connection: &mut Connection, filter: &RunFilter, limit: i64) -
     let value_max = filter.value.as_ref().and_then(|value| value.max);
     let before_at = filter.before.map(|(at, _)| at.into());
     let before_run_id = filter.before.map(|(_, run_id)| run_id);
-    match filter.status {
+    let statuses: Vec<&str> = filter.statuses.iter().map(|status| status.as_str()).collect();
+    let all = |is: fn(Status) -> bool| !filter.statuses.is_empty() && filter.statuses.iter().all(|status| is(*status));
+    if all(Status::is_active) {
         // What has not ended has returned nothing.
-        Some(status) if status.is_active() && value_path.is_some() => Ok(Vec::new()),
-        Some(status) if status.is_active() => {
-            let statement = PageOfRunsInFlight {
-                task_name,
-                status: status.as_str(),
-                trigger,
-                since,
-                until,
-                before_at,
-                before_run_id,
-                row_limit: limit,
-            };
-            statement.load(connection).await
+        if value_path.is_some() {
+            return Ok(Vec::new());
         }
-        Some(status) if status != Status::Succeeded => {
-            let statement = PageOfRunsByReason {
-                task_name,
-                reasons: &Reason::of(status).map(Reason::as_str).collect::<Vec<_>>(),
-                trigger,
-                since,
-                until,
-                value_path,
-                value_min,
-                value_max,
-                before_at,
-                before_run_id,
-                row_limit: limit,
-            };
-            statement.load(connection).await
-        }
-        status => {
-            let statement = PageOfRuns {
-                task_name,
-                status: status.map(Status::as_str),
-                trigger,
-                since,
-                until,
-                value_path,
-                value_min,
-                value_max,
-                before_at,
-                before_run_id,
-                row_limit: limit,
-            };
-            statement.load(connection).await
-        }
+        let statement = PageOfRunsInFlight {
+            task_name,
+            statuses: &statuses,
+            trigger,
+            since,
+            until,
+            before_at,
+            before_run_id,
+            row_limit: limit,
+        };
+        return statement.load(connection).await;
     }
+    if all(|status| !status.is_active() && status != Status::Succeeded) {
+        let reasons = filter.statuses.iter().flat_map(|status| Reason::of(*status));
+        let statement = PageOfRunsByReason {
+            task_name,
+            reasons: &reasons.map(Reason::as_str).collect::<Vec<_>>(),
+            trigger,
+            since,
+            until,
+            value_path,
+            value_min,
+            value_max,
+            before_at,
+            before_run_id,
+            row_limit: limit,
+            largest_value: filter.largest_value,
+        };
+        return statement.load(connection).await;
+    }
+    let statement = PageOfRuns {
+        task_name,
+        statuses: (!statuses.is_empty()).then_some(statuses.as_slice()),
+        trigger,
+        since,
+        until,
+        value_path,
+        value_min,
+        value_max,
+        before_at,
+        before_run_id,
+        row_limit: limit,
+        largest_value: filter.largest_value,
+    };
+    statement.load(connection).await
 }
 
 /// One attempt at an instant.

@@ -886,6 +886,9 @@ pub struct RunRow {
     pub lock_sha256: Option<ContentHash>,
     #[diesel(sql_type = Nullable<Text>)]
     pub python: Option<String>,
+    /// The size of a return value that was left out for it; none: it is whole.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub return_value_bytes: Option<i32>,
 }
 
 statement! {

@@ -1,7 +1,9 @@
 //! Tokens and sessions: who may use the API. Secrets are here as their SHA-256 only.
 
+use std::collections::HashSet;
+
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Double, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
@@ -179,6 +181,23 @@ pub async fn holder_of_session(connection: &mut Connection, sha256: &[u8; 32]) -
 }
 
 statement! {
+    struct InForce<'a> = "tokens/in_force.sql" { sha256: &'a [&'a [u8]] => Array<Binary> }
+}
+
+#[derive(QueryableByName)]
+struct SecretRow {
+    #[diesel(sql_type = Binary)]
+    sha256: Vec<u8>,
+}
+
+/// Which of these secrets, of tokens or of sessions, open something still.
+pub async fn in_force(connection: &mut Connection, secrets: &[[u8; 32]]) -> Result<HashSet<[u8; 32]>, StoreError> {
+    let sha256: Vec<&[u8]> = secrets.iter().map(<[u8; 32]>::as_slice).collect();
+    let rows: Vec<SecretRow> = InForce { sha256: &sha256 }.load(connection).await?;
+    Ok(rows.into_iter().filter_map(|row| row.sha256.try_into().ok()).collect())
+}
+
+statement! {
     struct BeginSession<'a> = "tokens/begin_session.sql" {
         session_sha256: &'a [u8] => Binary, token_id: i64 => BigInt, seconds: f64 => Double,
     }
@@ -203,7 +222,8 @@ statement! {
     struct EndSession<'a> = "tokens/end_session.sql" { session_sha256: &'a [u8] => Binary }
 }
 
-/// Ends a session.
-pub async fn end_session(connection: &mut Connection, session_sha256: &[u8; 32]) -> Result<(), StoreError> {
-    EndSession { session_sha256 }.execute(connection).await.map(drop)
+/// Ends a session; whether there was one.
+pub async fn end_session(connection: &mut Connection, session_sha256: &[u8; 32]) -> Result<bool, StoreError> {
+    let ended = EndSession { session_sha256 }.execute(connection).await?;
+    Ok(ended > 0)
 }

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::http::Client;
-use crate::support::World;
+use crate::support::{PATIENCE, World};
 
 /// The events of a stream, as they come.
 struct Events(BufReader<TcpStream>);
@@ -40,7 +41,10 @@ impl Events {
     /// The next event; none: the stream is over.
     fn next(&mut self) -> Option<Event> {
         let (mut id, mut name, mut data) = (None, String::new(), Value::Null);
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            // Comments alone would go on for as long as the stream.
+            assert!(Instant::now() < deadline, "neither an event nor the end");
             let mut line = String::new();
             if self.0.read_line(&mut line).unwrap() == 0 {
                 return None;
@@ -140,6 +144,69 @@ fn output_is_watched_live_to_its_end_and_gone_on_with() {
 }
 
 #[test]
+fn whoever_asks_for_what_is_far_away_takes_nothing_from_the_others() {
+    let world = World::new();
+    let mut gate = world.gate("gate");
+    let body = format!(
+        "def run():\n    print('first', flush=True)\n    {}\n    print('last')",
+        gate.wait()
+    );
+    world.script("talk.py", &body);
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let run_id = start(&world, &admin);
+    let path = format!("/api/v1/runs/{run_id}/output/events");
+    let mut far = Events::open(&admin, &path, &[("Last-Event-ID", "2147483640")]);
+    far.wait_until_watching();
+    let mut farther = Events::open(&admin, &format!("{path}?from_chunk=2147483647"), &[]);
+    farther.wait_until_watching();
+    let mut plain = Events::open(&admin, &path, &[]);
+    plain.wait_until_watching();
+    gate.open();
+    let (text, numbers, status) = plain.rest();
+    assert_eq!((text.as_str(), status.as_deref()), ("last\n", Some("succeeded")));
+    assert!(!numbers.is_empty());
+    for other in [far, farther] {
+        assert_eq!(other.rest(), (String::new(), Vec::new(), Some("succeeded".to_owned())));
+    }
+}
+
+#[test]
+fn a_stream_ends_with_the_token_or_the_session_that_opened_it() {
+    let world = World::new();
+    let mut gate = world.gate("gate");
+    let body = format!("def run():\n    print('first', flush=True)\n    {}", gate.wait());
+    world.script("talk.py", &body);
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let reader = admin.with_role("reader");
+    let logged_in = reader
+        .with_token(None)
+        .post("/api/v1/session", json!({ "token": admin.token }))
+        .must_be(200);
+    let cookie = logged_in.header("set-cookie").unwrap().split(';').next().unwrap();
+    let origin = format!("http://{}", admin.address);
+    let headers = [("Cookie", cookie), ("Origin", origin.as_str())];
+    let run_id = start(&world, &admin);
+    let path = format!("/api/v1/runs/{run_id}/output/events");
+    let mut by_token = Events::open(&reader, &path, &[]);
+    let mut by_session = Events::open(&reader.with_token(None), &path, &headers);
+    let mut by_admin = Events::open(&admin, &path, &[]);
+    for events in [&mut by_token, &mut by_session, &mut by_admin] {
+        events.wait_until_watching();
+    }
+    world.dropcron_ok(&["token", "revoke", "a reader"]);
+    assert_eq!(by_token.next(), None);
+    reader
+        .with_token(None)
+        .send("DELETE", "/api/v1/session", &headers, "")
+        .must_be(204);
+    assert_eq!(by_session.next(), None);
+    gate.open();
+    assert_eq!(by_admin.rest().2.as_deref(), Some("succeeded"));
+}
+
+#[test]
 fn output_that_is_longer_than_a_page_comes_whole_and_in_order() {
     let world = World::new();
     world.script("talk.py", "def run():\n    pass");
@@ -173,6 +240,33 @@ fn output_that_is_longer_than_a_page_comes_whole_and_in_order() {
         }
     }
     assert_eq!(text, wanted);
+}
+
+#[test]
+fn a_page_of_output_has_an_end_in_bytes() {
+    let world = World::new();
+    world.script("talk.py", "def run():\n    pass");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    let run = admin.post("/api/v1/tasks/talk/runs", json!({})).must_be(202).json();
+    let run_id = run["run"]["run_id"].as_i64().unwrap();
+    world.wait_for(&format!(
+        "select status = 'succeeded' from run_log where run_id = {run_id}"
+    ));
+    world.sql(&format!(
+        "insert into run_output select {run_id}, n, clock_timestamp(), repeat('x', 65536) from generate_series(0, 99) n"
+    ));
+    let (mut counts, mut next, mut is_complete) = (Vec::new(), 0, false);
+    while !is_complete {
+        let page = admin
+            .get(&format!("/api/v1/runs/{run_id}/output?from_chunk={next}&limit=1000"))
+            .must_be(200)
+            .json();
+        counts.push(page["chunks"].as_array().unwrap().len());
+        next = page["next"].as_i64().unwrap();
+        is_complete = page["complete"] == true;
+    }
+    assert_eq!(counts, [64, 36]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod support;
 mod http;
 
 mod api_document;
+mod api_limits;
 mod api_output;
 mod api_runs;
 mod api_safety;

@@ -84,7 +84,7 @@ pub async fn list_instants(
     let limit = page_size(query.limit)?;
     let filter = RunFilter {
         task_name: Some(name.clone()),
-        status: None,
+        statuses: None,
         trigger: None,
         since: storable(query.from.unwrap_or(Timestamp::MIN)),
         until: query.to.map_or(Timestamp::MAX, storable),

@@ -176,7 +176,7 @@ pub struct RunPage {
 pub struct RunQuery {
     /// Of this task.
     task: Option<String>,
-    /// With this status.
+    /// With this status, or with one of several, joined by commas.
     status: Option<String>,
     /// Asked for by this: `schedule`, `catch_up`, `backfill`, `manual`.
     trigger: Option<String>,
@@ -198,7 +198,11 @@ pub struct RunQuery {
 
 impl RunQuery {
     fn filter(&self) -> Result<RunFilter, Problem> {
-        if let Some(status) = &self.status {
+        let statuses: Option<Vec<String>> = self
+            .status
+            .as_ref()
+            .map(|statuses| statuses.split(',').map(str::to_owned).collect());
+        for status in statuses.iter().flatten() {
             let known: Result<Status, _> = status.parse();
             known.map_err(|error| Problem::bad_request(format!("`status`: {error}")))?;
         }
@@ -222,7 +226,7 @@ impl RunQuery {
         });
         Ok(RunFilter {
             task_name: self.task.clone(),
-            status: self.status.clone(),
+            statuses,
             trigger: self.trigger.clone(),
             since: storable(self.from.unwrap_or(Timestamp::MIN)),
             until: self.to.map_or(Timestamp::MAX, storable),
@@ -272,6 +276,8 @@ pub struct RunDetail {
     pub node: Option<String>,
     /// Who asked that it stop.
     pub cancel_requested_by: Option<String>,
+    /// Whether somebody asked for its version of the script, whichever was in force.
+    pub is_pinned: bool,
     /// The frames of the traceback, outermost first, where they can be told apart.
     pub frames: Vec<Frame>,
     /// All attempts at its instant, in order.
@@ -365,6 +371,7 @@ async fn detail(connection: &mut Connection, run_id: i64) -> Result<RunDetail, P
             .zip(extra.pid)
             .map(|(host, pid)| format!("{host} (pid {pid})")),
         cancel_requested_by: extra.cancel_requested_by,
+        is_pinned: extra.is_pinned,
         frames,
         attempts: attempts
             .into_iter()
@@ -575,7 +582,7 @@ pub async fn cancel_run(
     Ok((StatusCode::ACCEPTED, axum::Json(cancelled)))
 }
 
-/// Run again what a run stood for: the same task, arguments and instant, with the version in force now.
+/// Run again what a run stood for: the same task, arguments and instant, with the version in force now; with its own if somebody had asked for that.
 #[utoipa::path(post, path = "/api/v1/runs/{run_id}/retry", tag = "runs",
     params(("run_id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 202, body = Started), super::router::Refusals))]
@@ -610,7 +617,7 @@ pub async fn retry_run(
         args: extra.args.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         as_of: row.as_of.or(stood_for),
         force: false,
-        script_sha256: None,
+        script_sha256: row.script_sha256.filter(|_| extra.is_pinned),
         subject: &task,
         action: "run.retry",
     };

@@ -171,8 +171,8 @@ pub struct ValueFilter {
 pub struct RunFilter {
     /// Of this task.
     pub task_name: Option<String>,
-    /// With this status.
-    pub status: Option<String>,
+    /// With one of these statuses.
+    pub statuses: Option<Vec<String>>,
     /// Asked for by this.
     pub trigger: Option<String>,
     /// Due at this instant or later.
@@ -188,7 +188,7 @@ pub struct RunFilter {
 statement! {
     struct PageOfRuns<'a> = "pages/runs.sql" {
         task_name: Option<&'a str> => Nullable<Text>,
-        status: Option<&'a str> => Nullable<Text>,
+        statuses: Option<&'a [String]> => Nullable<Array<Text>>,
         trigger: Option<&'a str> => Nullable<Text>,
         since: Instant => Timestamptz,
         until: Instant => Timestamptz,
@@ -205,7 +205,7 @@ statement! {
 pub async fn runs(connection: &mut Connection, filter: &RunFilter, limit: i64) -> Result<Vec<RunRow>, StoreError> {
     let statement = PageOfRuns {
         task_name: filter.task_name.as_deref(),
-        status: filter.status.as_deref(),
+        statuses: filter.statuses.as_deref(),
         trigger: filter.trigger.as_deref(),
         since: filter.since.into(),
         until: filter.until.into(),
@@ -281,6 +281,9 @@ pub struct RunExtra {
     /// The file of its task.
     #[diesel(sql_type = Nullable<Text>)]
     pub script_path: Option<String>,
+    /// Whether somebody asked for its version.
+    #[diesel(sql_type = Bool)]
+    pub is_pinned: bool,
 }
 
 statement! {

@@ -1,14 +1,14 @@
 -- Rows of the run log, newest first, on from a place. Of one task they are read by the primary key, of all by time; trials are
 -- left out of what is asked of all. A value is compared where a number stands at its path.
 WITH parameter AS NOT MATERIALIZED (
-  SELECT $1::text AS task_name, $2::text AS status, $3::text AS trigger, $4::timestamptz AS since, $5::timestamptz AS until,
+  SELECT $1::text AS task_name, $2::text[] AS statuses, $3::text AS trigger, $4::timestamptz AS since, $5::timestamptz AS until,
          $6::text[] AS value_path, $7::double precision::numeric AS value_min, $8::double precision::numeric AS value_max, $9::timestamptz AS before_at,
          $10::bigint AS before_run_id, $11::bigint AS row_limit
 ), chosen AS (
   (SELECT r.task_id, r.scheduled_for, r.attempt
      FROM parameter p, run_log r
     WHERE p.task_name IS NULL AND r.task_name NOT LIKE '/trial/%'
-      AND (p.status IS NULL OR r.status = p.status) AND (p.trigger IS NULL OR r.trigger = p.trigger)
+      AND (p.statuses IS NULL OR r.status = ANY (p.statuses)) AND (p.trigger IS NULL OR r.trigger = p.trigger)
       AND r.scheduled_for >= p.since AND r.scheduled_for <= p.until
       AND (p.before_at IS NULL OR (r.scheduled_for, r.run_id) < (p.before_at, p.before_run_id))
       AND (p.value_path IS NULL OR CASE WHEN jsonb_typeof(r.return_value #> p.value_path) = 'number'
@@ -22,7 +22,7 @@ WITH parameter AS NOT MATERIALIZED (
      CROSS JOIN LATERAL (
        SELECT * FROM run_log r
         WHERE r.task_id = t.task_id
-          AND (p.status IS NULL OR r.status = p.status) AND (p.trigger IS NULL OR r.trigger = p.trigger)
+          AND (p.statuses IS NULL OR r.status = ANY (p.statuses)) AND (p.trigger IS NULL OR r.trigger = p.trigger)
           AND r.scheduled_for >= p.since AND r.scheduled_for <= p.until
           AND (p.before_at IS NULL OR r.scheduled_for <= p.before_at)
           AND (p.before_at IS NULL OR (r.scheduled_for, r.run_id) < (p.before_at, p.before_run_id))

@@ -147,19 +147,37 @@ export function chartOption(wish: ChartWish): EChartsCoreOption {
   }
 }
 
-/** The places of a series: numbers where they are, and a hole where one was missing. */
+/** The places of a series: numbers where they are, and a hole where one was missing, or the task failed or did not run. */
 export function data(points: Chart, scale: Scale, hollow: Record<string, unknown> = {}): ChartDatum[] {
   const base =
     scale === 'relative'
       ? points.points.find((point) => point.value != null && point.value !== 0)?.value
       : undefined
-  return points.points.map((point) => ({
-    value: [Date.parse(point.at), relative(point.value ?? null, base)],
-    kind: 'point',
-    point,
-    run_id: point.run_id,
-    ...(isHollow(point) ? { symbol: 'circle', symbolSize: 9, itemStyle: hollow } : {}),
-  }))
+  const places: ChartDatum[] = []
+  const failures = points.failures.map((failure) => Date.parse(failure.at)).sort((one, other) => one - other)
+  let next = 0
+  for (const point of points.points) {
+    const at = Date.parse(point.at)
+    const before = places.at(-1)?.value[0] ?? at
+    while ((failures[next] ?? at) <= before) next += 1
+    const failure = failures[next]
+    if (failure !== undefined && failure < at) places.push({ value: [failure, null], kind: 'point' })
+    places.push({
+      value: [at, relative(point.value ?? null, base)],
+      kind: 'point',
+      point,
+      run_id: point.run_id,
+      ...(isHollow(point) ? { symbol: 'circle', symbolSize: 9, itemStyle: hollow } : {}),
+    })
+  }
+  // No line leads to what stands alone: it needs a mark.
+  const isAlone = (index: number) =>
+    places[index - 1]?.value[1] == null && places[index + 1]?.value[1] == null
+  return places.map((datum, index) =>
+    datum.value[1] !== null && !datum.symbol && isAlone(index)
+      ? { ...datum, symbol: 'circle', symbolSize: 4 }
+      : datum,
+  )
 }
 
 function relative(value: number | null, base: number | null | undefined): number | null {

@@ -15,6 +15,7 @@ const SPANS = new Set([
 ])
 const SIZES = new Set(['memory'])
 const SECONDS = '_seconds'
+const ORDER = ['series', 'unit', 'type', 'min', 'max']
 
 /** What holds under a key of a header, in words, a line for each part; undefined: what holds where nothing is said. */
 export function headerText(row: Pick<HeaderKey, 'key' | 'value'>): string | undefined {
@@ -32,6 +33,7 @@ function textOf(key: string, value: Json | undefined): string {
   if (key === 'args') return isRecord(value) && Object.keys(value).length > 0 ? JSON.stringify(value) : ''
   if (isRecord(value)) {
     return Object.entries(value)
+      .sort(([one], [other]) => place(one) - place(other))
       .map(([name, item]) => [nameOf(name), textOf(name, item)])
       .filter(([, text]) => text !== '')
       .map(([name, text]) => `${name} ${text}`)
@@ -40,6 +42,12 @@ function textOf(key: string, value: Json | undefined): string {
   if (typeof value === 'number' && (SPANS.has(key) || key.endsWith(SECONDS))) return formatSpan(value)
   if (typeof value === 'number' && SIZES.has(key)) return formatBytes(value)
   return String(value)
+}
+
+/** JSON from the database has its keys in an order of its own. */
+function place(key: string): number {
+  const at = ORDER.indexOf(key)
+  return at < 0 ? ORDER.length : at
 }
 
 function nameOf(key: string): string {

@@ -158,8 +158,8 @@ export function data(points: Chart, scale: Scale, hollow: Record<string, unknown
   let next = 0
   for (const point of points.points) {
     const at = Date.parse(point.at)
-    const before = places.at(-1)?.value[0] ?? at
-    while ((failures[next] ?? at) <= before) next += 1
+    const before = places.at(-1)?.value[0] ?? -Infinity
+    while ((failures[next] ?? Infinity) <= before) next += 1
     const failure = failures[next]
     if (failure !== undefined && failure < at) places.push({ value: [failure, null], kind: 'point' })
     places.push({

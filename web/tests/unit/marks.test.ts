@@ -222,5 +222,7 @@ describe('a chart', () => {
     const drawn = data(points, 'shared')
     expect(drawn.map(({ value }) => value[1])).toEqual([1, 2, null, 4, null, 6, 7])
     expect(drawn.flatMap((datum) => (datum.symbol ? [datum.value[1]] : []))).toEqual([4])
+    const whole = data({ ...points, failures: [] }, 'shared')
+    expect(whole.map(({ value }) => value[1])).toEqual([1, 2, 4, 6, 7])
   })
 })

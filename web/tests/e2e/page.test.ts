@@ -510,6 +510,8 @@ describe('the page', () => {
       await page.getByRole('button', { name }).click()
       await page.getByRole('dialog').waitFor()
       await check(name)
+      await page.keyboard.press('Escape')
+      await page.getByRole('dialog').waitFor({ state: 'hidden' })
     }
     // A run that failed, with its traceback, and one that printed in colors.
     for (const [status, seen] of [

@@ -72,7 +72,9 @@ SELECT t.task_id, t.name AS task, r.run_id, r.scheduled_for, r.attempt, r.trigge
        r.started_at, r.finished_at, r.duration_ms, r.start_delay_ms, r.return_value, r.error_type,
        split_part(r.error, E'\n', 1) AS error_line
   FROM task t
- CROSS JOIN LATERAL (SELECT * FROM run_log r WHERE r.task_id = t.task_id ORDER BY r.scheduled_for DESC, r.attempt DESC LIMIT 1) r
+ CROSS JOIN LATERAL (SELECT r.run_id, r.scheduled_for, r.attempt, r.trigger, r.status, r.reason, r.detail, r.due_at, r.started_at, r.finished_at,
+                           r.duration_ms, r.start_delay_ms, r.return_value, r.error_type, r.error
+                      FROM run_log r WHERE r.task_id = t.task_id ORDER BY r.scheduled_for DESC, r.attempt DESC LIMIT 1) r
  WHERE t.retired_at IS NULL;
 
 CREATE OR REPLACE VIEW dropcron_report.failures_today AS

@@ -49,7 +49,9 @@ SELECT t.task_id, t.name AS task, r.run_id, r.scheduled_for, r.attempt, r.trigge
        r.started_at, r.finished_at, r.duration_ms, r.start_delay_ms, r.return_value, r.error_type,
        split_part(r.error, E'\n', 1) AS error_line
   FROM task t
- CROSS JOIN LATERAL (SELECT * FROM run_log r WHERE r.task_id = t.task_id ORDER BY r.scheduled_for DESC, r.attempt DESC LIMIT 1) r
+ CROSS JOIN LATERAL (SELECT r.run_id, r.scheduled_for, r.attempt, r.trigger, r.status, r.reason, r.detail, r.due_at, r.started_at, r.finished_at,
+                           r.duration_ms, r.start_delay_ms, r.return_value, r.error_type, r.error
+                      FROM run_log r WHERE r.task_id = t.task_id ORDER BY r.scheduled_for DESC, r.attempt DESC LIMIT 1) r
  WHERE t.retired_at IS NULL AND t.source <> 'trial';
 
 CREATE OR REPLACE VIEW dropcron_report.failures_today AS
@@ -152,7 +154,6 @@ SELECT n.alive > 0 AND q.overdue = 0 AND f.overdue = 0 AS is_well, n.alive AS no
      FROM run_lease WHERE task_id NOT IN (SELECT task_id FROM task WHERE source = 'trial')) q
  CROSS JOIN (SELECT count(*) AS overdue FROM task_schedule WHERE next_due_at < now() - interval '1 minute') f;
 
--- After the views: one of them takes all columns of the log that there are.
 ALTER TABLE run_log ADD COLUMN is_pinned boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN run_log.is_pinned IS 'Somebody asked for the version script_sha256, whichever was in force: attempts after it are of the same.';
 

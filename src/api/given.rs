@@ -78,6 +78,43 @@ pub struct ScriptFile {
     pub refused: Option<String>,
 }
 
+/// A package of a lock.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct LockedPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version, or where it comes from.
+    pub version: String,
+    /// On which machines it is wanted, where not on all.
+    pub marker: Option<String>,
+}
+
+/// An environment on the machine that is asked.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct InstalledEnvironment {
+    /// The lock that it was made from.
+    #[serde(skip)]
+    pub lock_sha256: String,
+    /// The version of its Python.
+    pub python: String,
+    /// What its files hold, bytes.
+    pub size_bytes: u64,
+    /// What would be free if it went, bytes: the rest is shared with others.
+    pub own_bytes: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When a run last used it, to the hour.
+    pub used_at: Timestamp,
+    /// Whether a run uses it now.
+    pub in_use: bool,
+}
+
+/// Reads the packages of a lock.
+pub type ReadLock = Box<dyn Fn(&str) -> Vec<LockedPackage> + Send + Sync>;
+
+/// Looks at the environments on this machine, the one that was used last first. Blocks.
+pub type ListEnvironments = Arc<dyn Fn() -> Vec<InstalledEnvironment> + Send + Sync>;
+
 /// Looks at the scripts directory. Blocks.
 pub type ListScripts = Arc<dyn Fn() -> io::Result<Vec<ScriptFile>> + Send + Sync>;
 
@@ -92,6 +129,10 @@ pub struct Given {
     pub list_scripts: ListScripts,
     /// Says what drafts are.
     pub assess_drafts: AssessDrafts,
+    /// Looks at the environments on this machine.
+    pub list_environments: ListEnvironments,
+    /// Reads the packages of a lock.
+    pub read_lock: ReadLock,
     /// Says that the scripts directory has changed.
     pub scripts_changed: Box<dyn Fn() + Send + Sync>,
     /// Where scripts are.

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
 
-pub use given::{Assessed, Check, Draft, Given, ScriptFile, Standing};
+pub use given::{Assessed, Check, Draft, Given, InstalledEnvironment, LockedPackage, ScriptFile, Standing};
 pub use instants::{Why, WhyInstant};
 pub use output::{Chunk as OutputChunk, OutputPage};
 pub use problem::{Problem, ScriptProblem};

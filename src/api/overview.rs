@@ -19,8 +19,11 @@ use crate::store::overview::{self, TimelineRow, TimelineSpan, UpcomingRow};
 /// What stands in one of the lists of the overview at most.
 const SHOWN: i64 = 50;
 
-/// Runs of one task in a timeline at most, and instants to come.
+/// Runs of one task in a timeline at most.
 const TIMELINE_RUNS: i64 = 300;
+
+/// Marks on a line that a chart can tell apart.
+const TIMELINE_PLACES: i32 = 480;
 
 /// Marks of one page of a timeline at most.
 const TIMELINE_MARKS: usize = 20_000;
@@ -207,9 +210,9 @@ pub struct TimelineTask {
     pub name: String,
     /// What ran, oldest first.
     pub runs: Vec<TimelineRun>,
-    /// The instants to come, in order.
+    /// The instants to come, in order; of those that are nearer to each other than a 480th of the span, the first.
     pub fires: Vec<Timestamp>,
-    /// Whether earlier runs or later instants are left out: 300 of each are shown.
+    /// Whether earlier runs are left out: 300 are shown.
     pub truncated: bool,
 }
 
@@ -281,9 +284,8 @@ fn draw(rows: Vec<TimelineRow>, now: Timestamp, from: Timestamp, to: Timestamp) 
         .into_iter()
         .map(|row| {
             let mut runs: Vec<TimelineRun> = serde_json::from_str(&row.runs).unwrap_or_default();
-            let mut fires = fires(&row, now.max(from), to, most + 1);
-            let truncated = runs.len() == most || fires.len() > most;
-            fires.truncate(most);
+            let mut fires = fires(&row, now.max(from), to, to.duration_since(from) / TIMELINE_PLACES);
+            let truncated = runs.len() == most;
             is_cut |= runs.len() + fires.len() > left;
             // The newest runs and the next instants are those that matter.
             runs.drain(..runs.len().saturating_sub(left));
@@ -301,14 +303,14 @@ fn draw(rows: Vec<TimelineRow>, now: Timestamp, from: Timestamp, to: Timestamp) 
     (tasks, is_cut)
 }
 
-fn fires(row: &TimelineRow, from: Timestamp, to: Timestamp, most: usize) -> Vec<Timestamp> {
+/// The instants to come, at least `apart` from each other: more than that lies on each other in any chart.
+fn fires(row: &TimelineRow, from: Timestamp, to: Timestamp, apart: SignedDuration) -> Vec<Timestamp> {
     let (Some(next), Ok(schedule)) = (row.next_fire_at, Schedule::parse(&row.schedule, &row.timezone)) else {
         return Vec::new();
     };
     let first = schedule.next_after(just_before(next.max(from)));
-    std::iter::successors(first, |at| schedule.next_after(*at))
+    std::iter::successors(first, |at| schedule.next_after(just_before(*at + apart).max(*at)))
         .take_while(|at| *at <= to)
-        .take(most)
         .collect()
 }
 
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_instants_to_come_and_says_what_it_leaves_out() {
+    fn a_line_has_the_instants_to_come_up_to_its_end_as_densely_as_they_can_be_told_apart() {
         let row = |schedule: &str| TimelineRow {
             task_id: 1,
             name: "a".to_owned(),
@@ -344,8 +346,14 @@ mod tests {
         let (now, until) = (at("2026-11-28T12:00:00Z"), at("2026-11-28T23:59:59Z"));
         let (tasks, is_cut) = draw(vec![row("0 * * * *")], now, now, until);
         assert_eq!((tasks[0].fires.len(), tasks[0].truncated, is_cut), (12, false, false));
-        let (tasks, is_cut) = draw(vec![row("* * * * *")], now, now, until);
-        assert_eq!((tasks[0].fires.len(), tasks[0].truncated, is_cut), (300, true, false));
+        let (tasks, is_cut) = draw(vec![row("* * * * * *")], now, now, until);
+        let fires = &tasks[0].fires;
+        assert_eq!((fires.len(), is_cut), (480, false));
+        assert!(
+            until.duration_since(fires[479]) < SignedDuration::from_secs(90),
+            "{}",
+            fires[479]
+        );
         let (tasks, is_cut) = draw((0..100).map(|_| row("* * * * *")).collect(), now, now, until);
         assert_eq!(tasks.iter().map(|task| task.fires.len()).sum::<usize>(), TIMELINE_MARKS);
         assert!(is_cut);

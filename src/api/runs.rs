@@ -282,6 +282,8 @@ pub struct RunDetail {
     pub node: Option<String>,
     /// Who asked that it stop.
     pub cancel_requested_by: Option<String>,
+    /// Whether somebody asked for its version of the script, whichever was in force.
+    pub is_pinned: bool,
     /// The frames of the traceback, outermost first, where they can be told apart.
     pub frames: Vec<Frame>,
     /// All attempts at its instant, in order.
@@ -372,6 +374,7 @@ async fn detail(connection: &mut Connection, run_id: i64) -> Result<RunDetail, P
             .zip(extra.pid)
             .map(|(host, pid)| format!("{host} (pid {pid})")),
         cancel_requested_by: extra.cancel_requested_by,
+        is_pinned: extra.is_pinned,
         frames,
         attempts: attempts
             .into_iter()
@@ -587,7 +590,7 @@ pub async fn cancel_run(
     Ok((StatusCode::ACCEPTED, axum::Json(cancelled)))
 }
 
-/// Run again what a run stood for: the same task, arguments and instant, with the version in force now.
+/// Run again what a run stood for: the same task, arguments and instant, with the version in force now; with its own if somebody had asked for that.
 #[utoipa::path(post, path = "/api/v1/runs/{run_id}/retry", tag = "runs",
     params(("run_id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
     responses((status = 202, body = Started), super::router::Refusals))]
@@ -622,7 +625,7 @@ pub async fn retry_run(
         args: extra.args,
         as_of: row.as_of.or(stood_for),
         force: false,
-        script_sha256: None,
+        script_sha256: row.script_sha256.filter(|_| extra.is_pinned),
         again: Some(run_id),
         subject: &task,
         action: "run.retry",

@@ -172,7 +172,7 @@ pub async fn compare_versions(
     compared.await.map(axum::Json).map_err(Problem::internal)
 }
 
-/// Run a version once more, now. The header in force holds for it, not that of the version; a retry of it would run the version in force.
+/// Run a version once more, now. The header in force holds for it, not that of the version; its retries run the same version.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/versions/{sha256}/run", tag = "versions",
     params(("name" = String, Path), ("sha256" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = StartRun, responses((status = 202, body = Started), super::router::Refusals))]

@@ -11,10 +11,14 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{hindered, usage};
-use crate::api::{self, Api, Assessed, Check, Draft, Given, ScriptFile, ScriptProblem, Standing, secret};
+use crate::api::{
+    self, Api, Assessed, Check, Draft, Given, InstalledEnvironment, LockedPackage, ScriptFile, ScriptProblem, Standing,
+    secret,
+};
 use crate::config::{Config, Listen};
 use crate::database::Database;
 use crate::executor::{InspectRequest, Inspection, Interpreter};
+use crate::packages::{Environment, Package, packages_of};
 use crate::script::{ContentHash, ScriptKind, TaskName};
 use crate::service::builder::Builder;
 use crate::service::node::Node;
@@ -212,6 +216,7 @@ fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Build
     let config = context.config.clone();
     let (node, wake) = (context.node.clone(), context.wake.clone());
     let list_root = config.scripts_directory.clone();
+    let environments = builder.environments().clone();
     let drafts = Drafts {
         context: context.clone(),
         interpreter,
@@ -221,12 +226,35 @@ fn given(context: &Context, interpreter: Option<Interpreter>, builder: Arc<Build
         health: Box::new(move || checks(&node)),
         list_scripts: Arc::new(move || list(&list_root)),
         assess_drafts: Arc::new(move |wanted| drafts.assess(wanted)),
+        list_environments: Arc::new(move || environments.list().into_iter().map(installed).collect()),
+        read_lock: Box::new(locked),
         scripts_changed: Box::new(move || wake.syncer()),
         scripts_directory: config.scripts_directory.clone(),
         timezone: config.timezone.clone(),
         hosts: config.hosts.clone(),
         base_path: context.config.base_path.clone(),
     }
+}
+
+fn installed(environment: Environment) -> InstalledEnvironment {
+    InstalledEnvironment {
+        lock_sha256: environment.lock_sha256,
+        python: environment.python,
+        size_bytes: environment.size_bytes,
+        own_bytes: environment.own_bytes,
+        created_at: environment.created_at,
+        used_at: environment.used_at,
+        in_use: environment.in_use,
+    }
+}
+
+fn locked(content: &str) -> Vec<LockedPackage> {
+    let package = |package: Package| LockedPackage {
+        name: package.name,
+        version: package.version,
+        marker: package.marker,
+    };
+    packages_of(content).into_iter().map(package).collect()
 }
 
 /// The scripts directory as the syncer sees it.

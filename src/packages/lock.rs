@@ -72,9 +72,7 @@ impl Lock {
 
     /// Its packages, by name.
     pub fn packages(&self) -> Vec<Package> {
-        let mut packages: Vec<Package> = requirement_lines(&self.content).filter_map(package_of).collect();
-        packages.sort();
-        packages
+        packages_of(&self.content)
     }
 
     /// Whether each requirement has a hash. What is installed from a repository, or a directory, has none.
@@ -87,6 +85,13 @@ impl Lock {
         }
         requirements > 0 && requirements == hashed
     }
+}
+
+/// The packages of a lock's text, by name.
+pub fn packages_of(content: &str) -> Vec<Package> {
+    let mut packages: Vec<Package> = requirement_lines(content).filter_map(package_of).collect();
+    packages.sort();
+    packages
 }
 
 /// Which packages are other ones, by name.

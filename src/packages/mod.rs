@@ -21,6 +21,6 @@ mod environments;
 
 pub use environments::{BuildError, Environment, Environments, Lease, Pruned, UNUSED_FOR};
 pub use interpreters::{InterpreterChoiceError, Interpreters};
-pub use lock::{Change, Lock, LockError, Package, changes};
+pub use lock::{Change, Lock, LockError, Package, changes, packages_of};
 pub use requirements::{Requirements, RequirementsError, Source, is_requirements_file};
 pub use uv::{Log, Uv, UvError, UvSettings};

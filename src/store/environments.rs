@@ -7,7 +7,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz
 use diesel_async::RunQueryDsl;
 use jiff::Timestamp;
 
-use super::column::{HashColumn, Instant, MaybeHashColumn};
+use super::column::{HashColumn, Instant, MaybeHashColumn, MaybeInstant};
 use super::statement::statement;
 use super::{Connection, StoreError};
 use crate::script::ContentHash;
@@ -270,6 +270,15 @@ pub struct EnvironmentRow {
     /// Its lock.
     #[diesel(sql_type = Nullable<Binary>, deserialize_as = MaybeHashColumn)]
     pub lock_sha256: Option<ContentHash>,
+    /// The requirements of its lock, pinned.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub lock: Option<String>,
+    /// The oldest Python that its lock holds for.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub lock_python: Option<String>,
+    /// When that was resolved.
+    #[diesel(sql_type = Nullable<Timestamptz>, deserialize_as = MaybeInstant)]
+    pub locked_at: Option<Timestamp>,
     /// When its state last changed.
     #[diesel(sql_type = Timestamptz, deserialize_as = Instant)]
     pub changed_at: Timestamp,

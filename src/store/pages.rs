@@ -364,6 +364,9 @@ pub struct RunExtra {
     /// The file of its task.
     #[diesel(sql_type = Nullable<Text>)]
     pub script_path: Option<String>,
+    /// Whether somebody asked for its version.
+    #[diesel(sql_type = Bool)]
+    pub is_pinned: bool,
 }
 
 statement! {

@@ -228,6 +228,12 @@ fn lists_are_read_page_by_page_and_filtered() {
         (3, 0)
     );
     assert_eq!(
+        (runs("status=failed,succeeded"), runs("status=failed,lost&task=b")),
+        (5, 2)
+    );
+    let unknown = admin.get("/api/v1/runs?status=failed,bad").must_be(400).json();
+    assert!(unknown["detail"].as_str().unwrap().contains("`bad`"), "{unknown}");
+    assert_eq!(
         (runs("value_path=n&value_max=9"), runs("from=2100-01-01T00:00:00Z")),
         (0, 0)
     );
@@ -344,6 +350,57 @@ fn every_filter_finds_what_the_log_has() {
             "{condition}"
         );
     }
+}
+
+#[test]
+fn the_packages_of_a_task_are_told_with_what_they_came_to() {
+    let world = World::new();
+    world.script("bare.py", "def run(): pass");
+    world.script("prices.py", "def run(): pass");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 2 from task");
+    let environments = |task: &str| items(&admin, &format!("/api/v1/environments?task={task}"));
+    assert_eq!(environments("bare"), [] as [Value; 0]);
+    // As the builder leaves it: a lock, an environment of it here, and a file that wants something else by now.
+    world.sql(
+        "insert into package_lock (lock_sha256, content, python) values
+           (sha256('lock'), e'colorama==0.4.6 ; sys_platform == ''win32'' \\\n    --hash=sha256:1\nattrs==26.1.0 \\\n    --hash=sha256:2\n', '3.11');
+         insert into environment (requirements_sha256, requirements, state, problem, log, lock_sha256) values
+           (sha256('ready'), '{\"source\": \"header\", \"packages\": [\"attrs\"]}', 'ready', null, 'Installed 1 package', sha256('lock')),
+           (sha256('next'), '{\"source\": \"header\", \"packages\": [\"nosuch\"]}', 'needs_attention', 'there is no `nosuch`', '', null);
+         update task set requirements_sha256 = sha256('ready'), next_requirements_sha256 = sha256('next'), lock_sha256 = sha256('lock')
+          where name = 'prices'",
+    );
+    let directory = world.data.join("environments/0123");
+    std::fs::create_dir_all(&directory).unwrap();
+    let description = json!({ "format": 1, "lock_sha256": world.value("select encode(sha256('lock'), 'hex')"), "python": "3.11.7",
+                              "interpreter": "/usr/bin/python3", "packages": 1, "size_bytes": 4096, "own_bytes": 1024,
+                              "created_at": "2026-11-01T00:00:00Z" });
+    std::fs::write(directory.join("environment.json"), description.to_string()).unwrap();
+    let mut found = environments("prices");
+    found.sort_by_key(|environment| environment["is_next"].as_bool());
+    let [ready, next] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        ready["lock"]["packages"],
+        json!([{ "name": "attrs", "version": "26.1.0", "marker": null },
+               { "name": "colorama", "version": "0.4.6", "marker": "sys_platform == 'win32'" }])
+    );
+    assert_eq!(
+        (
+            &ready["lock"]["python"],
+            &ready["installed"]["size_bytes"],
+            &ready["installed"]["used_at"]
+        ),
+        (&json!("3.11"), &json!(4096), &json!("2026-11-01T00:00:00Z"))
+    );
+    assert_eq!((&ready["is_next"], &next["is_next"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&next["problem"], &next["lock"]),
+        (&json!("there is no `nosuch`"), &Value::Null)
+    );
+    assert_eq!(admin.get("/api/v1/environments?task=none").status, 404);
 }
 
 #[test]

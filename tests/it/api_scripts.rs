@@ -275,6 +275,33 @@ fn a_script_is_tried_once_and_stands_in_no_list() {
         "{refused}"
     );
     assert_eq!(std::fs::read_dir(&world.scripts).unwrap().count(), 0);
+    // Nor in what others report from, failures included.
+    let broken = code.replace("return", "raise ValueError(7) #");
+    let failed = admin
+        .post("/api/v1/scripts/try", json!({ "content": broken }))
+        .must_be(202)
+        .json();
+    let failed = failed["run"]["run_id"].as_i64().unwrap();
+    world.wait_for(&format!(
+        "select status = 'failed' from run_log where run_id = {failed}"
+    ));
+    for view in [
+        "tasks",
+        "runs",
+        "latest",
+        "failures_today",
+        "late",
+        "daily",
+        "script_versions",
+        "values",
+    ] {
+        let rows = world.value(&format!("select count(*) from dropcron_report.\"{view}\""));
+        assert_eq!(rows, "0", "{view}");
+    }
+    assert_eq!(
+        world.value("select tasks || ' ' || tasks_failing || ' ' || runs_active from dropcron_report.health"),
+        "0 0 0"
+    );
     // After a week it goes with the next one.
     world.wait_for("select count(*) = 0 from run_lease");
     world.sql(
@@ -315,6 +342,7 @@ fn an_old_version_runs_once_more() {
     world.wait_for(&format!(
         "select return_value = '2' from run_log where run_id = {run_id}"
     ));
+    assert_eq!(admin.get(&format!("/api/v1/runs/{run_id}")).json()["is_pinned"], false);
     let unknown = format!("/api/v1/tasks/one/versions/{}/run", "0".repeat(64));
     assert_eq!(admin.post(&unknown, json!({})).status, 404);
     assert_eq!(admin.post("/api/v1/tasks/one/versions/xyz/run", json!({})).status, 400);
@@ -365,4 +393,39 @@ fn what_is_hidden_is_not_shown() {
             .must_be(400);
         assert!(answer.body.contains("is hidden"), "{}", answer.body);
     }
+}
+
+#[test]
+fn an_old_version_stays_the_same_in_every_attempt() {
+    let world = World::new();
+    let (_serve, admin) = world.serve_api();
+    let header = "# /// script\n# [tool.dropcron]\n# retries = { max = 1, delay = \"0s\" }\n# ///\n";
+    let fails = format!("{header}def run():\n    raise ValueError('old')\n");
+    let first = put(&admin, "one.py", &fails, NEW).must_be(201).json();
+    let old = first["sha256"].as_str().unwrap();
+    world.wait_for("select count(*) = 1 from task");
+    let works = format!("{header}def run():\n    return 2\n");
+    put(&admin, "one.py", &works, ("If-Match", old)).must_be(200);
+    world.wait_for(&format!("select encode(script_sha256, 'hex') <> '{old}' from task"));
+    let asked = admin
+        .post(&format!("/api/v1/tasks/one/versions/{old}/run"), json!({}))
+        .must_be(202);
+    let run_id = asked.json()["run"]["run_id"].as_i64().unwrap();
+    // It is tried again of itself, and again by a person: each time it is the one that was asked for.
+    let ends = |count: u32| {
+        world.wait_for(&format!(
+            "select count(*) = {count} from run_log where status in ('succeeded', 'failed') and not exists (select from run_lease)"
+        ));
+        world.value(
+            "select string_agg(format('%s %s %s', attempt, status, encode(script_sha256, 'hex')), ', ' order by run_id) from run_log",
+        )
+    };
+    let both = format!("1 failed {old}, 2 failed {old}");
+    assert_eq!(ends(2), both);
+    assert_eq!(admin.get(&format!("/api/v1/runs/{run_id}")).json()["is_pinned"], true);
+    let last = world.value("select max(run_id) from run_log");
+    admin
+        .post(&format!("/api/v1/runs/{last}/retry"), json!({}))
+        .must_be(202);
+    assert_eq!(ends(4), format!("{both}, {both}"));
 }

@@ -392,6 +392,8 @@ fn capabilities_that_the_service_is_lent_reach_the_keepers_of_scripts_alone() {
     assert_eq!(capabilities_in(found["status"].as_str().unwrap()), none, "a script");
     // One that runs as the service does has what was not given for that.
     let mut own = run(&["run", "who.py", "--json"]);
+    // What the service does holds on its data directory alone.
+    own.env("DROPCRON_DATA_DIR", world.root.join("elsewhere"));
     let found = value_of(own.env_remove("DROPCRON_RUN_AS"));
     assert_eq!(found["uid"], 65534, "{found}");
     assert_eq!(

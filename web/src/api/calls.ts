@@ -67,6 +67,9 @@ export const why = (name: string, at: string) =>
 export const events = (name: string, cursor: string | null) =>
   answer(client.GET('/api/v1/tasks/{name}/events', { params: { path: { name }, query: page(cursor) } }))
 
+export const environments = (task: string) =>
+  answer(client.GET('/api/v1/environments', { params: { query: { task } } }))
+
 // --- Versions ---
 
 export const versions = (name: string) =>

@@ -17,6 +17,7 @@ export type BecameOf = Schema<'BecameOf'>
 export type Chart = Schema<'Chart'>
 export type ChartPoint = Schema<'ChartPoint'>
 export type Chunk = Schema<'Chunk'>
+export type Environment = Schema<'Environment'>
 export type Frame = Schema<'Frame'>
 export type HeaderKey = Schema<'HeaderKey'>
 export type Node = Schema<'Node'>

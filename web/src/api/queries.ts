@@ -124,6 +124,14 @@ export function useVersions(name: MaybeRefOrGetter<string>) {
   })
 }
 
+export function useEnvironments(task: MaybeRefOrGetter<string>) {
+  return useQuery({
+    queryKey: ['environments', computed(() => toValue(task))],
+    queryFn: () => calls.environments(toValue(task)),
+    refetchInterval: SOON,
+  })
+}
+
 export function useSeries() {
   return useQuery({ queryKey: ['series'], queryFn: calls.series, refetchInterval: LATER })
 }

@@ -32,6 +32,7 @@ export const STATES = [
   'failing',
   'problem',
   'running',
+  'building',
   'queued',
   'ready',
   'manual',

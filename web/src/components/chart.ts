@@ -65,6 +65,8 @@ export interface ChartDatum {
 }
 
 const COLORS = 8
+// What failed has no number: it stands at the foot of the chart, whatever numbers there are.
+const FOOT = { type: 'value', show: false, min: 0, max: 1 }
 
 /** The color of the n-th series. */
 export function seriesColor(index: number): string {
@@ -125,36 +127,57 @@ export function chartOption(wish: ChartWish): EChartsCoreOption {
       axisLabel: { color: muted, hideOverlap: true, formatter: (at: number) => wish.formatAxis(at) },
       splitLine: { show: false },
     },
-    yAxis: Array.from({ length: axes }, (_, index) => ({
-      type: 'value',
-      scale: !wish.fromZero,
-      position: index === 0 ? 'left' : 'right',
-      offset: Math.max(0, index - 1) * 56,
-      name: index === 0 || axes > 1 ? unit(wish, index) : '',
-      nameTextStyle: { color: muted, align: index === 0 ? 'left' : 'right' },
-      axisLabel: {
-        color: axes > 1 ? wish.color(seriesColor(index)) : muted,
-        formatter: (value: number) => `${formatNumber(value)}${wish.scale === 'relative' ? ' %' : ''}`,
-      },
-      splitLine: { show: index === 0, lineStyle: { color: line } },
-    })),
-    series: wish.series.flatMap((charted, index) => drawn(wish, charted, index, axes > 1 ? index : 0)),
+    yAxis: [
+      ...Array.from({ length: axes }, (_, index) => ({
+        type: 'value',
+        scale: !wish.fromZero,
+        position: index === 0 ? 'left' : 'right',
+        offset: Math.max(0, index - 1) * 56,
+        name: index === 0 || axes > 1 ? unit(wish, index) : '',
+        nameTextStyle: { color: muted, align: index === 0 ? 'left' : 'right' },
+        axisLabel: {
+          color: axes > 1 ? wish.color(seriesColor(index)) : muted,
+          formatter: (value: number) => `${formatNumber(value)}${wish.scale === 'relative' ? ' %' : ''}`,
+        },
+        splitLine: { show: index === 0, lineStyle: { color: line } },
+      })),
+      FOOT,
+    ],
+    series: wish.series.flatMap((charted, index) => drawn(wish, charted, index, axes > 1 ? index : 0, axes)),
   }
 }
 
-/** The places of a series: numbers where they are, and a hole where one was missing. */
+/** The places of a series: numbers where they are, and a hole where one was missing, or the task failed or did not run. */
 export function data(points: Chart, scale: Scale, hollow: Record<string, unknown> = {}): ChartDatum[] {
   const base =
     scale === 'relative'
       ? points.points.find((point) => point.value != null && point.value !== 0)?.value
       : undefined
-  return points.points.map((point) => ({
-    value: [Date.parse(point.at), relative(point.value ?? null, base)],
-    kind: 'point',
-    point,
-    run_id: point.run_id,
-    ...(isHollow(point) ? { symbol: 'circle', symbolSize: 9, itemStyle: hollow } : {}),
-  }))
+  const places: ChartDatum[] = []
+  const failures = points.failures.map((failure) => Date.parse(failure.at)).sort((one, other) => one - other)
+  let next = 0
+  for (const point of points.points) {
+    const at = Date.parse(point.at)
+    const before = places.at(-1)?.value[0] ?? -Infinity
+    while ((failures[next] ?? Infinity) <= before) next += 1
+    const failure = failures[next]
+    if (failure !== undefined && failure < at) places.push({ value: [failure, null], kind: 'point' })
+    places.push({
+      value: [at, relative(point.value ?? null, base)],
+      kind: 'point',
+      point,
+      run_id: point.run_id,
+      ...(isHollow(point) ? { symbol: 'circle', symbolSize: 9, itemStyle: hollow } : {}),
+    })
+  }
+  // No line leads to what stands alone: it needs a mark.
+  const isAlone = (index: number) =>
+    places[index - 1]?.value[1] == null && places[index + 1]?.value[1] == null
+  return places.map((datum, index) =>
+    datum.value[1] !== null && !datum.symbol && isAlone(index)
+      ? { ...datum, symbol: 'circle', symbolSize: 4 }
+      : datum,
+  )
 }
 
 function relative(value: number | null, base: number | null | undefined): number | null {
@@ -170,7 +193,13 @@ function unit(wish: ChartWish, index: number): string {
   return units.size === 1 ? ([...units][0] ?? '') : ''
 }
 
-function drawn(wish: ChartWish, charted: Charted, index: number, axis: number): Record<string, unknown>[] {
+function drawn(
+  wish: ChartWish,
+  charted: Charted,
+  index: number,
+  axis: number,
+  foot: number,
+): Record<string, unknown>[] {
   const color = wish.color(seriesColor(index))
   const { points } = charted
   const isAlone = wish.series.length === 1
@@ -198,10 +227,9 @@ function drawn(wish: ChartWish, charted: Charted, index: number, axis: number): 
     {
       type: 'scatter',
       name: charted.label,
-      yAxisIndex: axis,
-      // On the axis, whatever its range is.
+      yAxisIndex: foot,
       data: points.failures.map((failure): ChartDatum => ({
-        value: [Date.parse(failure.at), lowest(wish, points)],
+        value: [Date.parse(failure.at), 0],
         kind: 'failure',
         run_id: failure.run_id,
       })),
@@ -248,12 +276,4 @@ function versions(wish: ChartWish, points: Chart): Record<string, unknown> {
       name: `${wish.words.version} ${version.sha256.slice(0, 12)}`,
     })),
   }
-}
-
-// ECharts places marks by value: the lower end of what the axis will show.
-function lowest(wish: ChartWish, points: Chart): number {
-  const values = data(points, wish.scale).flatMap(({ value }) => (value[1] === null ? [] : [value[1]]))
-  const least = Math.min(...values)
-  if (!Number.isFinite(least)) return 0
-  return wish.fromZero ? Math.min(0, least) : least
 }

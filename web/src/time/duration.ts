@@ -21,3 +21,24 @@ export function formatSeconds(seconds: number): string {
 function padded(number: number): string {
   return String(number).padStart(2, '0')
 }
+
+/** A span that somebody wrote down, exactly: `1 h 30 min`, `1 min 30 s`, `400 ms`, `0 s`. Units are the same in every language. */
+export function formatSpan(seconds: number): string {
+  if (!Number.isFinite(seconds)) return ''
+  const parts: string[] = []
+  let rest = Math.round(seconds * 1000)
+  for (const [unit, length] of SPANS) {
+    const count = Math.floor(rest / length)
+    if (count > 0) parts.push(`${count} ${unit}`)
+    rest -= count * length
+  }
+  return parts.join(' ') || '0 s'
+}
+
+const SPANS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+] as const

@@ -10,6 +10,7 @@ interface Parts {
   second: string
 }
 
+const DAY = 86_400_000
 const formatters = new Map<string, Intl.DateTimeFormat>()
 
 /** The zone of this browser. */
@@ -61,12 +62,16 @@ export function explainInstant(instant: number | string, zone: string): string {
 
 /** The offset of a zone at an instant: `+01:00`. */
 export function offsetIn(at: number, zone: string): string {
-  const parts = partsIn(at, zone)
-  const local = Date.UTC(+parts.year, +parts.month - 1, +parts.day, +parts.hour, +parts.minute, +parts.second)
-  const minutes = Math.round((local - Math.floor(at / 1000) * 1000) / 60_000)
+  const minutes = offsetMinutes(at, zone)
   const sign = minutes < 0 ? '−' : '+'
   const size = Math.abs(minutes)
   return `${sign}${String(Math.floor(size / 60)).padStart(2, '0')}:${String(size % 60).padStart(2, '0')}`
+}
+
+function offsetMinutes(at: number, zone: string): number {
+  const parts = partsIn(at, zone)
+  const local = Date.UTC(+parts.year, +parts.month - 1, +parts.day, +parts.hour, +parts.minute, +parts.second)
+  return Math.round((local - Math.floor(at / 1000) * 1000) / 60_000)
 }
 
 function partsIn(at: number, zone: string): Parts {
@@ -91,4 +96,22 @@ function formatter(zone: string): Intl.DateTimeFormat {
     formatters.set(zone, found)
   }
   return found
+}
+
+/**
+ * The instant of a wall time in a zone, as `<input type="datetime-local">` writes it: `2026-11-28T14:05`. A time that the clocks skip is
+ * the instant after the gap, one that they show twice the first.
+ */
+export function instantOf(local: string, zone: string): string | undefined {
+  const wall = Date.parse(`${local}Z`)
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?$/.test(local) || Number.isNaN(wall)) return undefined
+  const offsets = [wall - DAY, wall + DAY].map((at) => offsetMinutes(at, zone) * 60_000)
+  const [before = 0, after = 0] = offsets
+  const found = [wall - before, wall - after].find((at) => at + offsetMinutes(at, zone) * 60_000 === wall)
+  return new Date(found ?? wall - before).toISOString()
+}
+
+/** What the clock of a zone shows at an instant, as `<input type="datetime-local">` reads it. */
+export function localOf(instant: string, zone: string): string {
+  return formatInstant(instant, zone, 'full').replace(' ', 'T').slice(0, 16)
 }

@@ -22,7 +22,7 @@ const LEAST_PERCENT = 0.01
 export function formatChange(value: number, previous: number): string {
   const change = value - previous
   const sign = change > 0 ? '+' : ''
-  const absolute = `${sign}${formatNumber(Number(change.toPrecision(6)))}`
+  const absolute = `${sign}${formatNumber(Number(change.toPrecision(4)))}`
   if (previous === 0 || change === 0) return change === 0 ? '±0' : absolute
   const percent = (change / Math.abs(previous)) * 100
   if (Math.abs(percent) < LEAST_PERCENT) return absolute

@@ -384,6 +384,56 @@ describe('somebody who operates', () => {
     await page.getByRole('alert').waitFor()
   })
 
+  it('finds runs by status, time and value, and passes on what is found by its address', async () => {
+    const visitor = await admin()
+    const { page } = visitor
+    await visitor.go('/runs')
+    const table = page.getByRole('table', { name: 'Runs' })
+    await table.getByText('succeeded').first().waitFor()
+    await page.getByRole('textbox', { name: 'Task' }).fill('numbers/counter')
+    await page.getByRole('textbox', { name: /^Number in the return value/ }).fill('count')
+    await page.getByRole('textbox', { name: 'The least that the number may be' }).fill('1e15')
+    await page.getByText('No run matches.').waitFor()
+    await page.getByRole('textbox', { name: 'The least that the number may be' }).fill('1000')
+    await table
+      .getByText(/^count [\d\s]+ · exact/)
+      .first()
+      .waitFor()
+    await expect.poll(() => page.url()).toContain('min=1000')
+    await visitor.shoot('runs-filtered')
+
+    const other = await admin({ timezoneId: 'Asia/Tokyo' })
+    await other.page.goto(`${page.url()}&status=failed,succeeded&from=2026-01-01T00:00:00Z`)
+    const theirs = other.page.getByRole('table', { name: 'Runs' })
+    await theirs
+      .getByText(/^count /)
+      .first()
+      .waitFor()
+    expect(await other.page.getByLabel('From').inputValue()).toBe('2026-01-01T09:00')
+    expect(await other.page.getByRole('textbox', { name: 'Task' }).inputValue()).toBe('numbers/counter')
+    await other.page.getByRole('button', { name: 'Reset' }).click()
+    await expect.poll(() => other.page.url()).toMatch(/#\/runs$/)
+  })
+
+  it('comes from the count of what failed to those runs', async () => {
+    const visitor = await admin()
+    const { page } = visitor
+    await page.getByRole('link', { name: /^Failed today/ }).click()
+    await page.getByRole('heading', { name: 'Runs' }).waitFor()
+    const query = new URL(page.url()).hash
+    expect(query).toContain('status=failed,timed_out,lost')
+    expect(query).toMatch(/from=\d{4}-\d\d-\d\dT2[23]:00:00/)
+  })
+
+  it('sees what packages a task has, and a page of a task whatever its address says', async () => {
+    const visitor = await admin()
+    const { page } = visitor
+    await visitor.go('/tasks/quiet/packages')
+    await page.getByText('It asks for no packages').waitFor()
+    await visitor.go('/tasks/quiet/nosuch')
+    await page.getByRole('table', { name: 'Runs' }).waitFor()
+  })
+
   it('judges a point', async () => {
     const visitor = await admin()
     const { page } = visitor
@@ -407,9 +457,11 @@ describe('the page', () => {
     '/tasks/numbers%2Fcounter/instants',
     '/tasks/numbers%2Fcounter/script',
     '/tasks/numbers%2Fcounter/header',
+    '/tasks/numbers%2Fcounter/packages',
     '/tasks/numbers%2Fcounter/schedule',
     '/tasks/numbers%2Fcounter/events',
     '/runs',
+    '/runs?status=failed,lost&from=2026-11-01T00:00:00Z&value=count&min=1',
     '/series',
     `/series?s=${encodeURIComponent('numbers/counter:count')}`,
     '/scripts',
@@ -440,6 +492,41 @@ describe('the page', () => {
     await page.getByRole('button', { name: 'Menu' }).click()
     await page.getByRole('dialog').getByRole('link', { name: 'Tasks' }).click()
     await page.getByRole('heading', { name: 'Tasks' }).waitFor()
+  })
+
+  it.each(['light', 'dark'] as const)('keeps nobody out, %s', async (colorScheme) => {
+    const visitor = await admin({ colorScheme })
+    const { page } = visitor
+    const check = async (where: string) => expect(await visitor.violations(), where).toEqual([])
+    for (const address of [...ADDRESSES, '/tasks/quiet', '/nothing']) {
+      await visitor.go(address)
+      await page.waitForLoadState('networkidle').catch(() => undefined)
+      await page.locator('main h1').first().waitFor({ state: 'attached' })
+      await page.locator('[aria-busy=true]').waitFor({ state: 'detached' })
+      await check(address)
+    }
+    for (const name of ['Pause', 'Run with…']) {
+      await visitor.go('/tasks/quiet')
+      await page.getByRole('button', { name }).click()
+      await page.getByRole('dialog').waitFor()
+      await check(name)
+      await page.keyboard.press('Escape')
+      await page.getByRole('dialog').waitFor({ state: 'hidden' })
+    }
+    // A run that failed, with its traceback, and one that printed in colors.
+    for (const [status, seen] of [
+      ['failed', page.getByRole('heading', { name: 'Error' })],
+      ['succeeded', page.getByRole('log', { name: 'Output' }).getByText('counting')],
+    ] as const) {
+      await visitor.go(`/runs?status=${status}&task=${status === 'failed' ? 'breakable' : 'numbers/counter'}`)
+      await page.getByRole('table', { name: 'Runs' }).getByText(status).first().click()
+      await seen.waitFor()
+      await check(status)
+    }
+    await visitor.page.getByRole('button', { name: 'Settings' }).click()
+    await page.getByText('Log out').click()
+    await page.getByLabel('Token').waitFor()
+    await check('login')
   })
 
   it('is dark where the system is, or where somebody wants it', async () => {
@@ -517,6 +604,56 @@ describe('the page', () => {
     expect(await focused()).toBe('quiet')
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { name: 'quiet' }).waitFor()
+  })
+
+  it('closes its dialogs by Escape, and gives back the place where one was', async () => {
+    const visitor = await admin()
+    const { page } = visitor
+    await visitor.go('/tasks/quiet')
+    for (const name of ['Pause', 'Run with…']) {
+      const button = page.getByRole('button', { name })
+      await button.focus()
+      await page.keyboard.press('Enter')
+      const dialog = page.getByRole('dialog')
+      await dialog.waitFor()
+      // The first field has the focus, and Tab does not lead out.
+      await expect
+        .poll(() => dialog.evaluate((element) => element.contains(document.activeElement)))
+        .toBe(true)
+      for (let presses = 0; presses < 12; presses += 1) {
+        await page.keyboard.press('Tab')
+        expect(await dialog.evaluate((element) => element.contains(document.activeElement)), name).toBe(true)
+      }
+      await page.keyboard.press('Escape')
+      await dialog.waitFor({ state: 'hidden' })
+      await expect.poll(() => button.evaluate((element) => element === document.activeElement)).toBe(true)
+    }
+  })
+
+  it('shows where the focus is', async () => {
+    const visitor = await admin()
+    const { page } = visitor
+    await visitor.go('/tasks')
+    await page.getByRole('table', { name: 'Tasks' }).getByRole('link').first().waitFor()
+    const unseen: string[] = []
+    for (let presses = 0; presses < 25; presses += 1) {
+      await page.keyboard.press('Tab')
+      const focused = await page.evaluate(() => {
+        const element = document.activeElement as HTMLElement
+        const frames = [element, element.closest('.n-input, .n-base-selection, .n-button')].flatMap((one) =>
+          one ? [one, ...one.children] : [],
+        )
+        const isShown = frames.some((one) => {
+          const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(one)
+          return (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none'
+        })
+        return isShown || element === document.body
+          ? ''
+          : `${element.tagName} ${element.className} ${element.textContent}`.slice(0, 200)
+      })
+      if (focused) unseen.push(focused)
+    }
+    expect(unseen).toEqual([])
   })
 
   it('comes in less than 400 kB, and loads neither charts nor the editor for its first screen', async () => {

@@ -1,4 +1,5 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 
 import {
@@ -12,6 +13,9 @@ import {
 import type { Server } from './server'
 
 const SCREENSHOTS = join(import.meta.dirname, '../../screenshots')
+// What WCAG 2.1 asks for on its levels A and AA.
+const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const LONGEST_WAIT = Number(process.env.DROPCRON_TEST_PATIENCE ?? 60_000)
 
 /** A browser without a window. */
@@ -77,6 +81,16 @@ export class Visitor {
   async shoot(name: string): Promise<void> {
     mkdirSync(SCREENSHOTS, { recursive: true })
     await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), animations: 'disabled' })
+  }
+
+  /** What axe finds that keeps people out: each rule with the elements that break it. */
+  async violations(): Promise<string[]> {
+    await this.page.evaluate(AXE)
+    return this.page.evaluate(async (rules) => {
+      const { axe } = window as unknown as { axe: typeof import('axe-core') }
+      const { violations } = await axe.run(document, { runOnly: rules })
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join('\n')}`)
+    }, RULES)
   }
 
   /** By how much the page is wider than its window. */

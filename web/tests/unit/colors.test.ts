@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 
 import { STATUSES } from '@/api/types'
 import { themeOverrides } from '@/style/theme'
+import { contrast, GROUND } from '@/value/color'
 
 const SOURCE = readFileSync(join(import.meta.dirname, '../../src/style/tokens.css'), 'utf8')
 
@@ -17,20 +18,6 @@ function tokens(theme: 'light' | 'dark'): Map<string, string> {
       found[2] as string,
     ]),
   )
-}
-
-/** The contrast of WCAG 2.2 between two colors. */
-function contrast(one: string, other: string): number {
-  const [light, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a) as [number, number]
-  return (light + 0.05) / (dark + 0.05)
-}
-
-function luminance(color: string): number {
-  const [red, green, blue] = [1, 3, 5].map((at) => {
-    const channel = Number.parseInt(color.slice(at, at + 2), 16) / 255
-    return channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4
-  }) as [number, number, number]
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 }
 
 describe.each(['light', 'dark'] as const)('colors of the %s theme', (theme) => {
@@ -52,6 +39,10 @@ describe.each(['light', 'dark'] as const)('colors of the %s theme', (theme) => {
         `${name} on ${surface}`,
       ).toBeGreaterThanOrEqual(4.5)
     }
+  })
+
+  it('of output stand on its ground', () => {
+    expect(found.get('surface-sunken')).toBe(GROUND[theme])
   })
 
   it('are readable on what is marked', () => {

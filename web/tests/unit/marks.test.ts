@@ -1,7 +1,9 @@
 import { mount } from '@vue/test-utils'
 import { describe, expect, it } from 'vitest'
 
+import type { Chart } from '@/api/model'
 import { STATUSES } from '@/api/types'
+import { chartOption, data } from '@/components/chart'
 import DayTimeline from '@/components/DayTimeline.vue'
 import RunStrip from '@/components/RunStrip.vue'
 import Sparkline from '@/components/Sparkline.vue'
@@ -193,5 +195,45 @@ describe('the timeline', () => {
     ])
     expect(timeline.find('.bar').attributes('href')).toContain('#/runs/1')
     expect(timeline.find('.name').attributes('href')).toContain('#/tasks/prices%2Fbtc')
+  })
+})
+
+describe('a chart', () => {
+  it('has what failed at its foot, whatever numbers there are', () => {
+    const points = {
+      points: [{ at: '2026-11-28T00:00:00Z', value: 5 }],
+      failures: [{ at: '2026-11-28T01:00:00Z', run_id: 7 }],
+      versions: [],
+    } as unknown as Chart
+    const option = chartOption({
+      series: [{ label: 'a', points }],
+      scale: 'shared',
+      fromZero: false,
+      color: (name) => name,
+      formatAt: String,
+      formatAxis: String,
+      words: { failure: '', version: '', band: '', gap: '' },
+    })
+    const axes = option.yAxis as { min?: number; show?: boolean }[]
+    const failed = (
+      option.series as { type: string; yAxisIndex: number; data: { value: number[] }[] }[]
+    ).find((series) => series.type === 'scatter')
+    expect(axes[failed?.yAxisIndex ?? -1]).toMatchObject({ min: 0, show: false })
+    expect(failed?.data[0]?.value[1]).toBe(0)
+  })
+
+  it('has no line across an instant that failed or was missed, and a mark for what then stands alone', () => {
+    const at = (hour: number) => `2026-11-28T0${hour}:00:00Z`
+    const points = {
+      points: [1, 2, 4, 6, 7].map((hour) => ({ at: at(hour), value: hour })),
+      // The second was tried again, and succeeded.
+      failures: [3, 2, 5, 8].map((hour, run_id) => ({ at: at(hour), run_id, status: 'failed' })),
+      versions: [],
+    } as unknown as Chart
+    const drawn = data(points, 'shared')
+    expect(drawn.map(({ value }) => value[1])).toEqual([1, 2, null, 4, null, 6, 7])
+    expect(drawn.flatMap((datum) => (datum.symbol ? [datum.value[1]] : []))).toEqual([4])
+    const whole = data({ ...points, failures: [] }, 'shared')
+    expect(whole.map(({ value }) => value[1])).toEqual([1, 2, 4, 6, 7])
   })
 })

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest'
 
 import { formatBytes } from '@/value/bytes'
-import { ExactNumber, parseExact, tableColumns } from '@/value/json'
+import { ExactNumber, parseExact, tableColumns, type Json } from '@/value/json'
+import { changes } from '@/components/changes'
+import { contrast, GROUND, readable } from '@/value/color'
 import { formatChange, formatNumber } from '@/value/number'
+import { summary } from '@/value/summary'
 
 describe('JSON', () => {
   it('keeps the digits that a number would lose', () => {
@@ -60,5 +63,51 @@ describe('an amount of bytes', () => {
     expect(formatBytes(0)).toBe('0 B')
     expect(formatBytes(1023)).toBe('1023 B')
     expect(formatBytes(36 * 1024 * 1024)).toBe('36.0 MiB')
+  })
+})
+
+describe('a value in a list', () => {
+  it('is said in a few words', () => {
+    expect(summary(12345.678)).toBe('12\u202f345.7')
+    expect(summary({ price: 91_234.5, city: 'Paris', book: { bids: 3 }, ok: true })).toBe(
+      'price 91\u202f234.5 · city Paris · ok true',
+    )
+    expect(summary({ a: 1, b: 2, c: 3, d: 4 })).toBe('a 1 · b 2 · c 3 …')
+    expect(summary([{ a: 1 }, { a: 2 }])).toBe('[2]')
+    expect(summary({ deep: { a: 1 } })).toBe('{1}')
+    expect(summary('x'.repeat(100))).toBe(`${'x'.repeat(60)}…`)
+    expect(summary(parseExact('12345678901234567890') as Json)).toBe('1.235e19')
+    expect([summary(null), summary(undefined), summary({})]).toEqual(['', '', '{0}'])
+  })
+})
+
+describe('what has changed', () => {
+  it('is what differs, down to what is no record itself', () => {
+    const before = { header: { tags: ['a'], retries: { max: 1, on: null } }, problem: null, timezone: 'UTC' }
+    const after = {
+      header: { tags: ['a', 'b'], retries: { max: 2, on: null } },
+      problem: null,
+      timezone: 'UTC',
+    }
+    expect(changes(before, after)).toEqual([
+      { key: 'header.tags', before: 'a', after: 'a, b' },
+      { key: 'header.retries.max', before: '1', after: '2' },
+    ])
+    expect(changes(null, { args: null, force: false })).toEqual([
+      { key: 'force', before: '', after: 'false' },
+    ])
+    expect(changes({ a: { b: 1 } }, {})).toEqual([{ key: 'a.b', before: '1', after: '' }])
+  })
+})
+
+describe('a color that a script chose', () => {
+  it('is kept where it can be read, and else moved until it can', () => {
+    expect(readable('#0000aa', GROUND.light)).toBe('#0000aa')
+    expect(readable('#ffff00', GROUND.dark)).toBe('#ffff00')
+    for (const ground of Object.values(GROUND)) {
+      for (const color of ['#ffff00', '#d7ffaf', '#000000', '#ffffff', '#5f0000', '#808080']) {
+        expect(contrast(readable(color, ground), ground), `${color} on ${ground}`).toBeGreaterThanOrEqual(4.5)
+      }
+    }
   })
 })

@@ -38,6 +38,14 @@ describe('the words of the page', () => {
     expect(wordsOf('Reason').sort()).toEqual(Object.keys(en.reason).sort())
   })
 
+  it('are those with which `why` labels its facts', () => {
+    const source = readFileSync(join(import.meta.dirname, '../../../src/why/sentences.rs'), 'utf8')
+    const code = source.slice(0, source.indexOf('#[cfg(test)]'))
+    const labels = [...code.matchAll(/\bfact\(\s*"([^"]+)"/g)].map((found) => found[1] as string)
+    expect([...new Set(labels)].sort()).toEqual(Object.values(en.instants.labels).sort())
+    for (const [key, label] of Object.entries(en.instants.labels)) expect(key).toBe(label.replace(/\W/g, '_'))
+  })
+
   it('take the same facts in each language', () => {
     const chinese = new Map(flat(zhCN as unknown as Texts))
     const english = flat(en as unknown as Texts)

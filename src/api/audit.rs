@@ -59,7 +59,7 @@ pub struct AuditPage {
 }
 
 /// List what people changed, newest first.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(PageQuery), responses((status = 200, body = AuditPage), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/audit", tag = "audit", params(PageQuery), responses((status = 200, body = AuditPage), super::problem::Refusals))]
 pub async fn list_audit(State(api): App, Params(query): Params<PageQuery>) -> Result<axum::Json<AuditPage>, Problem> {
     let limit = page_size(query.limit)?;
     let place = query.cursor.as_deref().map(read_place).transpose()?;

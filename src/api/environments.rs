@@ -99,7 +99,7 @@ pub struct EnvironmentQuery {
 
 /// List what tasks ask for, with its state.
 #[utoipa::path(get, path = "/api/v1/environments", tag = "environments", params(EnvironmentQuery),
-    responses((status = 200, body = EnvironmentList), super::router::Refusals))]
+    responses((status = 200, body = EnvironmentList), super::problem::Refusals))]
 pub async fn list_environments(
     State(api): App,
     Params(query): Params<EnvironmentQuery>,

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::client::Client;
 use super::places::Place;
 use super::problem::Problem;
-use super::{Api, Role, secret};
+use super::{Api, Role, cookie, secret};
 use crate::store::tokens::{self, Holder};
 
 /// Who asks.
@@ -44,9 +44,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Identity {
     }
 }
 
+/// The one path below `/api` that is open: logging in.
+const WAY_IN: &str = "/api/v1/session";
+
 /// Whether a path is closed to those of whom nothing is known, whatever the router has there.
 fn is_closed(path: &str) -> bool {
-    path.starts_with("/api") && path != super::session::PATH || path == super::metrics::PATH
+    path.starts_with("/api") && path != WAY_IN || path == super::metrics::PATH
 }
 
 /// Finds out who asks. Whatever is not known to be open is refused here, before any handler.
@@ -86,7 +89,7 @@ pub async fn identify(State(api): State<Arc<Api>>, mut request: Request, next: N
 async fn find(api: &Api, headers: &HeaderMap) -> Result<Option<(Holder, [u8; 32])>, Problem> {
     let (value, is_token) = match bearer(headers) {
         Some(token) => (Some(token.to_owned()), true),
-        None => (super::session::cookie(headers), false),
+        None => (cookie::read(headers), false),
     };
     let Some(value) = value.filter(|value| !value.is_empty() && value.len() <= secret::LONGEST) else {
         return Ok(None);

@@ -76,7 +76,7 @@ pub struct InstantQuery {
 }
 
 /// List what became of the instants of a task, newest first.
-#[utoipa::path(get, path = "/api/v1/tasks/{name}/instants", tag = "tasks", params(("name" = String, Path), InstantQuery), responses((status = 200, body = InstantPage), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/tasks/{name}/instants", tag = "tasks", params(("name" = String, Path), InstantQuery), responses((status = 200, body = InstantPage), super::problem::Refusals))]
 pub async fn list_instants(
     State(api): App,
     Segment(name): Segment<String>,
@@ -200,7 +200,7 @@ pub struct WhyFact {
 }
 
 /// Say what became of an instant, and the facts that decided it.
-#[utoipa::path(get, path = "/api/v1/tasks/{name}/why", tag = "tasks", params(("name" = String, Path), WhyQuery), responses((status = 200, body = Why), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/tasks/{name}/why", tag = "tasks", params(("name" = String, Path), WhyQuery), responses((status = 200, body = Why), super::problem::Refusals))]
 pub async fn explain_instant(
     State(api): App,
     Segment(name): Segment<String>,

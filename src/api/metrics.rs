@@ -20,7 +20,7 @@ pub const PATH: &str = "/metrics";
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Read metrics for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain"), super::router::Refusals))]
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain"), super::problem::Refusals))]
 pub async fn read_metrics(State(api): App) -> Result<Response, Problem> {
     let mut connection = api.database.connection().await?;
     let totals = overview::totals(&mut connection).await?;

@@ -8,6 +8,7 @@ mod audit;
 mod base_path;
 mod change;
 mod client;
+mod cookie;
 mod directory;
 mod environments;
 mod extract;

@@ -84,7 +84,7 @@ pub struct NodeList {
 }
 
 /// List nodes.
-#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", responses((status = 200, body = NodeList), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", responses((status = 200, body = NodeList), super::problem::Refusals))]
 pub async fn list_nodes(State(api): App) -> Result<axum::Json<NodeList>, Problem> {
     let mut connection = api.database.connection().await?;
     let rows = overview::nodes(&mut connection, SHOWN).await?;

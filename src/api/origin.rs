@@ -66,14 +66,6 @@ fn name_of(host: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// The port that a client names; none: it names none, as at the port of the scheme.
-pub fn port_of(headers: &HeaderMap) -> Option<u16> {
-    let host = headers.get(header::HOST)?.to_str().ok()?;
-    let (_, port) = host.rsplit_once(':')?;
-    // That of `[::1]` is no port, and does not read as one.
-    port.parse().ok()
-}
-
 /// An address cannot be made to point elsewhere, and `localhost` is this machine; every other name somebody must have allowed.
 fn answers_to(host: &str, allowed: &[String]) -> bool {
     let name = name_of(host);

@@ -71,7 +71,7 @@ pub struct OutputQuery {
 }
 
 /// Read what a run printed.
-#[utoipa::path(get, path = "/api/v1/runs/{run_id}/output", tag = "output", params(("run_id" = i64, Path), OutputQuery), responses((status = 200, body = OutputPage), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/runs/{run_id}/output", tag = "output", params(("run_id" = i64, Path), OutputQuery), responses((status = 200, body = OutputPage), super::problem::Refusals))]
 pub async fn read_output(
     State(api): App,
     Segment(run_id): Segment<i64>,
@@ -132,7 +132,7 @@ pub struct EventsQuery {
 /// soon after its token was revoked or its session has ended.
 #[utoipa::path(get, path = "/api/v1/runs/{run_id}/output/events", tag = "output",
     params(("run_id" = i64, Path), EventsQuery, ("Last-Event-ID" = Option<i32>, Header)),
-    responses((status = 200, body = String, content_type = "text/event-stream"), super::router::Refusals))]
+    responses((status = 200, body = String, content_type = "text/event-stream"), super::problem::Refusals))]
 pub async fn watch_output(
     State(api): App,
     who: Identity,

@@ -114,7 +114,7 @@ pub struct OverviewQuery {
 }
 
 /// Read what goes on.
-#[utoipa::path(get, path = "/api/v1/overview", tag = "overview", params(OverviewQuery), responses((status = 200, body = Overview), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/overview", tag = "overview", params(OverviewQuery), responses((status = 200, body = Overview), super::problem::Refusals))]
 pub async fn read_overview(
     State(api): App,
     Params(query): Params<OverviewQuery>,
@@ -234,7 +234,7 @@ pub struct TimelineRun {
 }
 
 /// Read a timeline: what ran, and what is to come.
-#[utoipa::path(get, path = "/api/v1/timeline", tag = "overview", params(TimelineQuery), responses((status = 200, body = Timeline), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/timeline", tag = "overview", params(TimelineQuery), responses((status = 200, body = Timeline), super::problem::Refusals))]
 pub async fn read_timeline(
     State(api): App,
     Params(query): Params<TimelineQuery>,

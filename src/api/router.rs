@@ -42,54 +42,6 @@ fn body_deadline(largest: usize) -> Duration {
     BODY_PATIENCE + Duration::from_secs(largest as u64 / SLOWEST_BODY)
 }
 
-/// How the API refuses.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "it stands for what handlers return as problem documents")]
-pub enum Refusals {
-    /// What was sent cannot be read, or makes no sense.
-    #[response(status = 400, content_type = "application/problem+json")]
-    BadRequest(Problem),
-    /// There was no token, or it opens nothing.
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(Problem),
-    /// The token's role may not do this, or a page of another origin asked.
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
-    /// There is no such thing.
-    #[response(status = 404, content_type = "application/problem+json")]
-    NotFound(Problem),
-    /// It is not as whoever asks believes it to be.
-    #[response(status = 409, content_type = "application/problem+json")]
-    Conflict(Problem),
-    /// It was changed meanwhile.
-    #[response(status = 412, content_type = "application/problem+json")]
-    PreconditionFailed(Problem),
-    /// It is larger than it may be.
-    #[response(status = 413, content_type = "application/problem+json")]
-    TooLarge(Problem),
-    /// The body is no JSON.
-    #[response(status = 415, content_type = "application/problem+json")]
-    UnsupportedMediaType(Problem),
-    /// The service does not answer to this name.
-    #[response(status = 421, content_type = "application/problem+json")]
-    Misdirected(Problem),
-    /// It was read, and is wrong.
-    #[response(status = 422, content_type = "application/problem+json")]
-    Unprocessable(Problem),
-    /// It must be said what is there now.
-    #[response(status = 428, content_type = "application/problem+json")]
-    PreconditionRequired(Problem),
-    /// Too many wrong tokens came from this address.
-    #[response(status = 429, content_type = "application/problem+json")]
-    TooManyRequests(Problem),
-    /// dropcron failed; its log says why.
-    #[response(status = 500, content_type = "application/problem+json")]
-    Internal(Problem),
-    /// The database cannot be reached, or did not answer in time.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(Problem),
-}
-
 /// Routes, each with its role. There is no way to add one without.
 struct Routes(OpenApiRouter<Arc<Api>>);
 
@@ -259,7 +211,7 @@ pub fn document() -> String {
 }
 
 /// Read this document.
-#[utoipa::path(get, path = "/api/openapi.json", tag = "health", responses((status = 200, body = serde_json::Value), Refusals))]
+#[utoipa::path(get, path = "/api/openapi.json", tag = "health", responses((status = 200, body = serde_json::Value), super::problem::Refusals))]
 async fn read_document() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], document()).into_response()
 }

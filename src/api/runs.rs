@@ -247,7 +247,7 @@ fn word<Word: FromStr<Err = UnknownWord>>(name: &str, text: &str) -> Result<Word
 }
 
 /// List runs, newest first.
-#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunQuery), responses((status = 200, body = RunPage), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunQuery), responses((status = 200, body = RunPage), super::problem::Refusals))]
 pub async fn list_runs(State(api): App, Params(query): Params<RunQuery>) -> Result<axum::Json<RunPage>, Problem> {
     let limit = page_size(query.limit)?;
     let filter = query.filter()?;
@@ -337,7 +337,7 @@ fn frames(traceback: &str, script_path: Option<&str>) -> Vec<Frame> {
 }
 
 /// Read one run.
-#[utoipa::path(get, path = "/api/v1/runs/{run_id}", tag = "runs", params(("run_id" = i64, Path)), responses((status = 200, body = RunDetail), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/runs/{run_id}", tag = "runs", params(("run_id" = i64, Path)), responses((status = 200, body = RunDetail), super::problem::Refusals))]
 pub async fn read_run(State(api): App, Segment(run_id): Segment<i64>) -> Result<axum::Json<RunDetail>, Problem> {
     let mut connection = api.database.connection().await?;
     detail(&mut connection, run_id).await.map(axum::Json)
@@ -419,7 +419,7 @@ pub struct Started {
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/runs", tag = "runs",
     params(("name" = String, Path, description = "The task; `/` is written `%2F`"),
            ("Idempotency-Key" = Option<String>, Header, description = "Any text of at most 200 characters, new for each run that is wanted; kept for a day")),
-    request_body = StartRun, responses((status = 202, body = Started), super::router::Refusals))]
+    request_body = StartRun, responses((status = 202, body = Started), super::problem::Refusals))]
 pub async fn start_run(
     State(api): App,
     who: Identity,
@@ -564,7 +564,7 @@ pub struct Cancelled {
 }
 
 /// Stop a run, wherever it runs.
-#[utoipa::path(post, path = "/api/v1/runs/{run_id}/cancel", tag = "runs", params(("run_id" = i64, Path)), responses((status = 202, body = Cancelled), super::router::Refusals))]
+#[utoipa::path(post, path = "/api/v1/runs/{run_id}/cancel", tag = "runs", params(("run_id" = i64, Path)), responses((status = 202, body = Cancelled), super::problem::Refusals))]
 pub async fn cancel_run(
     State(api): App,
     who: Identity,
@@ -593,7 +593,7 @@ pub async fn cancel_run(
 /// Run again what a run stood for: the same task, arguments and instant, with the version in force now; with its own if somebody had asked for that.
 #[utoipa::path(post, path = "/api/v1/runs/{run_id}/retry", tag = "runs",
     params(("run_id" = i64, Path), ("Idempotency-Key" = Option<String>, Header)),
-    responses((status = 202, body = Started), super::router::Refusals))]
+    responses((status = 202, body = Started), super::problem::Refusals))]
 pub async fn retry_run(
     State(api): App,
     who: Identity,

@@ -94,7 +94,7 @@ pub struct Collision {
 }
 
 /// Say what a schedule means, when it fires, and what else is due then.
-#[utoipa::path(post, path = "/api/v1/schedule/preview", tag = "schedule", request_body = PreviewSchedule, responses((status = 200, body = Preview), super::router::Refusals))]
+#[utoipa::path(post, path = "/api/v1/schedule/preview", tag = "schedule", request_body = PreviewSchedule, responses((status = 200, body = Preview), super::problem::Refusals))]
 pub async fn preview_schedule(
     State(api): App,
     Body(wanted): Body<PreviewSchedule>,

@@ -74,7 +74,7 @@ pub struct ScriptList {
 }
 
 /// List the scripts directory of this node.
-#[utoipa::path(get, path = "/api/v1/scripts", tag = "scripts", responses((status = 200, body = ScriptList), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/scripts", tag = "scripts", responses((status = 200, body = ScriptList), super::problem::Refusals))]
 pub async fn list_scripts(State(api): App) -> Result<axum::Json<ScriptList>, Problem> {
     let registered: HashMap<String, Option<String>> = {
         let mut connection = api.database.connection().await?;
@@ -170,7 +170,7 @@ pub struct ScriptText {
 /// Read a script.
 #[utoipa::path(get, path = "/api/v1/scripts/{path}", tag = "scripts",
     params(("path" = String, Path, description = "Relative to the scripts directory; `/` is written `%2F`")),
-    responses((status = 200, body = ScriptText), super::router::Refusals))]
+    responses((status = 200, body = ScriptText), super::problem::Refusals))]
 pub async fn read_script(State(api): App, Segment(path): Segment<String>) -> Result<Response, Problem> {
     let path = ScriptPath::parse(&path)?;
     if ScriptKind::of(path.as_path()).is_none() {
@@ -235,7 +235,7 @@ pub struct Validation {
 }
 
 /// Check a script without running or keeping it.
-#[utoipa::path(post, path = "/api/v1/scripts/validate", tag = "scripts", request_body = CheckScript, responses((status = 200, body = Validation), super::router::Refusals))]
+#[utoipa::path(post, path = "/api/v1/scripts/validate", tag = "scripts", request_body = CheckScript, responses((status = 200, body = Validation), super::problem::Refusals))]
 pub async fn validate_script(
     State(api): App,
     Body(wanted): Body<CheckScript>,
@@ -368,7 +368,7 @@ fn check_writable(api: &Api) -> Result<(), Problem> {
 #[utoipa::path(put, path = "/api/v1/scripts/{path}", tag = "scripts",
     params(("path" = String, Path), ("If-Match" = Option<String>, Header, description = "SHA-256 of the script that is replaced"),
            ("If-None-Match" = Option<String>, Header, description = "`*` for a new script")),
-    request_body = WriteScript, responses((status = 200, body = Written), (status = 201, body = Written), super::router::Refusals))]
+    request_body = WriteScript, responses((status = 200, body = Written), (status = 201, body = Written), super::problem::Refusals))]
 pub async fn write_script(
     State(api): App,
     who: Identity,
@@ -466,7 +466,7 @@ pub struct RenameScript {
 /// Rename a script. Its task keeps its history.
 #[utoipa::path(post, path = "/api/v1/scripts/{path}/rename", tag = "scripts",
     params(("path" = String, Path), ("If-Match" = Option<String>, Header)), request_body = RenameScript,
-    responses((status = 200, body = ScriptPlace), super::router::Refusals))]
+    responses((status = 200, body = ScriptPlace), super::problem::Refusals))]
 pub async fn rename_script(
     State(api): App,
     who: Identity,
@@ -511,7 +511,7 @@ pub struct ScriptPlace {
 /// Remove a script. Its task is retired; its history and its versions stay.
 #[utoipa::path(delete, path = "/api/v1/scripts/{path}", tag = "scripts",
     params(("path" = String, Path), ("If-Match" = String, Header, description = "SHA-256 of the script")),
-    responses((status = 204), super::router::Refusals))]
+    responses((status = 204), super::problem::Refusals))]
 pub async fn remove_script(
     State(api): App,
     who: Identity,
@@ -553,7 +553,7 @@ pub struct TryScript {
 
 /// Try a script once, now, without keeping it: a run of a task that stands in no list. Its schedule does not count.
 #[utoipa::path(post, path = "/api/v1/scripts/try", tag = "scripts", params(("Idempotency-Key" = Option<String>, Header)),
-    request_body = TryScript, responses((status = 202, body = Started), super::router::Refusals))]
+    request_body = TryScript, responses((status = 202, body = Started), super::problem::Refusals))]
 pub async fn try_script(
     State(api): App,
     who: Identity,

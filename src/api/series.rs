@@ -101,7 +101,7 @@ pub struct SeriesQuery {
 }
 
 /// List series with their newest points.
-#[utoipa::path(get, path = "/api/v1/series", tag = "series", params(SeriesQuery), responses((status = 200, body = SeriesList), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/series", tag = "series", params(SeriesQuery), responses((status = 200, body = SeriesList), super::problem::Refusals))]
 pub async fn list_series(
     State(api): App,
     Params(query): Params<SeriesQuery>,
@@ -239,7 +239,7 @@ pub struct ChartVersion {
 
 /// Read the points of a series as a chart wants them: so few that it can draw them, and so chosen that they look the same.
 #[utoipa::path(get, path = "/api/v1/tasks/{name}/series/{series}/points", tag = "series",
-    params(("name" = String, Path), ("series" = String, Path), ChartQuery), responses((status = 200, body = Chart), super::router::Refusals))]
+    params(("name" = String, Path), ("series" = String, Path), ChartQuery), responses((status = 200, body = Chart), super::problem::Refusals))]
 pub async fn chart_series(
     State(api): App,
     Segment((name, series)): Segment<(String, String)>,
@@ -356,7 +356,7 @@ pub struct CsvQuery {
 /// Read all points of a series as comma-separated values, oldest first, with every digit; `dropcron import values` reads them.
 #[utoipa::path(get, path = "/api/v1/tasks/{name}/series/{series}/points.csv", tag = "series",
     params(("name" = String, Path), ("series" = String, Path), CsvQuery),
-    responses((status = 200, body = String, content_type = "text/csv"), super::router::Refusals))]
+    responses((status = 200, body = String, content_type = "text/csv"), super::problem::Refusals))]
 pub async fn export_series(
     State(api): App,
     Segment((name, series)): Segment<(String, String)>,
@@ -503,7 +503,7 @@ pub struct Settled {
 /// Accept or reject a point.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/series/{series}/verdict", tag = "series",
     params(("name" = String, Path), ("series" = String, Path)), request_body = GiveVerdict,
-    responses((status = 200, body = Settled), super::router::Refusals))]
+    responses((status = 200, body = Settled), super::problem::Refusals))]
 pub async fn give_verdict(
     State(api): App,
     who: Identity,
@@ -657,7 +657,7 @@ pub struct PointList {
 }
 
 /// List points, newest first.
-#[utoipa::path(get, path = "/api/v1/points", tag = "series", params(PointQuery), responses((status = 200, body = PointList), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/points", tag = "series", params(PointQuery), responses((status = 200, body = PointList), super::problem::Refusals))]
 pub async fn list_points(State(api): App, Params(query): Params<PointQuery>) -> Result<axum::Json<PointList>, Problem> {
     let limit = query.limit.unwrap_or(super::extract::PAGE);
     if !(1..=MOST_ROWS).contains(&limit) {

@@ -15,11 +15,8 @@ use super::client::Client;
 use super::extract::Body;
 use super::identity::Identity;
 use super::problem::Problem;
-use super::{App, Role, change, origin, secret};
+use super::{App, Role, change, cookie, secret};
 use crate::store::{requests, tokens};
-
-/// The one path below `/api` that is open: it is the way in.
-pub const PATH: &str = "/api/v1/session";
 
 /// How long a browser stays logged in.
 const LASTS: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -127,27 +124,6 @@ impl Logins {
     }
 }
 
-/// The cookie of the port that the browser talks to, which may be a proxy's: browsers send the cookies of a host to all of its ports.
-fn cookie_name(headers: &HeaderMap) -> String {
-    match origin::port_of(headers) {
-        Some(port) => format!("dropcron_session_{port}"),
-        None => "dropcron_session".to_owned(),
-    }
-}
-
-/// The value of the session's cookie, if a browser sent one.
-pub fn cookie(headers: &HeaderMap) -> Option<String> {
-    let name = cookie_name(headers);
-    let pairs = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(';'));
-    let mut values = pairs.filter_map(|pair| pair.trim().split_once('=').filter(|(key, _)| *key == name));
-    let (_, value) = values.next()?;
-    (!value.is_empty() && value.len() <= secret::LONGEST).then(|| value.to_owned())
-}
-
 /// What is brought to log in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -166,7 +142,7 @@ pub struct Session {
 }
 
 /// Log in with a token. The answer sets a cookie.
-#[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = LogIn, responses((status = 200, body = Session), super::router::Refusals))]
+#[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = LogIn, responses((status = 200, body = Session), super::problem::Refusals))]
 pub async fn log_in(
     State(api): App,
     client: Client,
@@ -207,7 +183,7 @@ pub async fn log_in(
     change::record(&mut connection, &who, "session.begin", &holder.name, None, None).await?;
     // A proxy that ends TLS says so; whoever claims it without one only shuts himself out.
     let is_secure = headers.get("x-forwarded-proto").is_some_and(|value| value == "https");
-    let cookie = set_cookie(&headers, &value, LASTS, is_secure);
+    let cookie = cookie::write(&headers, &value, LASTS, is_secure);
     let session = Session {
         name: holder.name,
         role,
@@ -215,17 +191,8 @@ pub async fn log_in(
     Ok(([(header::SET_COOKIE, cookie)], axum::Json(session)).into_response())
 }
 
-fn set_cookie(headers: &HeaderMap, value: &str, lasts: Duration, is_secure: bool) -> String {
-    let secure = if is_secure { "; Secure" } else { "" };
-    format!(
-        "{}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}",
-        cookie_name(headers),
-        lasts.as_secs()
-    )
-}
-
 /// Say who is logged in.
-#[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = Session), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/session", tag = "session", responses((status = 200, body = Session), super::problem::Refusals))]
 pub async fn read_session(who: Identity) -> axum::Json<Session> {
     axum::Json(Session {
         name: who.name,
@@ -234,9 +201,9 @@ pub async fn read_session(who: Identity) -> axum::Json<Session> {
 }
 
 /// Log out.
-#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204), super::router::Refusals))]
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session", responses((status = 204), super::problem::Refusals))]
 pub async fn log_out(State(api): App, who: Identity, headers: HeaderMap) -> Result<Response, Problem> {
-    if let Some(value) = cookie(&headers) {
+    if let Some(value) = cookie::read(&headers) {
         let mut connection = api.database.connection().await?;
         requests::in_transaction(&mut connection, async |connection| {
             if tokens::end_session(connection, &secret::hash(&value)).await? {
@@ -246,7 +213,7 @@ pub async fn log_out(State(api): App, who: Identity, headers: HeaderMap) -> Resu
         })
         .await?;
     }
-    let cookie = set_cookie(&headers, "", Duration::ZERO, false);
+    let cookie = cookie::write(&headers, "", Duration::ZERO, false);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
@@ -297,32 +264,5 @@ mod tests {
             logins.note_wrong(client("127.0.0.1", Some(&format!("10.0.{number}.1"))), now);
         }
         assert!(logins.wait(client("127.0.0.1", Some(other)), now).is_some());
-    }
-
-    #[test]
-    fn the_cookie_is_that_of_the_port() {
-        let headers = |cookie: &'static str, host: &'static str| -> HeaderMap {
-            let pairs = [
-                (header::COOKIE, HeaderValue::from_static(cookie)),
-                (header::HOST, HeaderValue::from_static(host)),
-            ];
-            pairs.into_iter().collect()
-        };
-        let read = |text, host| cookie(&headers(text, host));
-        let both = "a=b; dropcron_session_8642=x; dropcron_session=y";
-        assert_eq!(read(both, "127.0.0.1:8642").as_deref(), Some("x"));
-        assert_eq!(read(both, "cron.example.org").as_deref(), Some("y"));
-        assert_eq!(read(both, "[::1]:8643"), None);
-        assert_eq!(read("dropcron_session_8642=", "[::1]:8642"), None);
-        let set = set_cookie(&headers("", "[::1]:8642"), "x", LASTS, true);
-        for part in [
-            "dropcron_session_8642=x",
-            "HttpOnly",
-            "SameSite=Strict",
-            "Secure",
-            "Path=/",
-        ] {
-            assert!(set.contains(part), "{set}");
-        }
     }
 }

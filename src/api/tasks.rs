@@ -239,7 +239,7 @@ pub struct TaskQuery {
 }
 
 /// List tasks.
-#[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(TaskQuery), responses((status = 200, body = TaskPage), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(TaskQuery), responses((status = 200, body = TaskPage), super::problem::Refusals))]
 pub async fn list_tasks(State(api): App, Params(query): Params<TaskQuery>) -> Result<axum::Json<TaskPage>, Problem> {
     let limit = page_size(query.limit)?;
     if let Some(state) = query.status.as_deref().filter(|state| !STATES.contains(state)) {
@@ -371,7 +371,7 @@ fn written_keys(content: &[u8]) -> Vec<String> {
 /// Read one task.
 #[utoipa::path(get, path = "/api/v1/tasks/{name}", tag = "tasks",
     params(("name" = String, Path, description = "The task; `/` is written `%2F`")),
-    responses((status = 200, body = TaskDetail), super::router::Refusals))]
+    responses((status = 200, body = TaskDetail), super::problem::Refusals))]
 pub async fn read_task(State(api): App, Segment(name): Segment<String>) -> Result<axum::Json<TaskDetail>, Problem> {
     let mut connection = api.database.connection().await?;
     let card = find_card(&mut connection, &name).await?;
@@ -449,7 +449,7 @@ pub struct Changed {
 
 /// Stop a task from firing, until it is resumed. What is due meanwhile is recorded as missed and not replayed.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/pause", tag = "tasks", params(("name" = String, Path)),
-    request_body = PauseTask, responses((status = 200, body = Changed), super::router::Refusals))]
+    request_body = PauseTask, responses((status = 200, body = Changed), super::problem::Refusals))]
 pub async fn pause_task(
     State(api): App,
     who: Identity,
@@ -462,7 +462,7 @@ pub async fn pause_task(
 }
 
 /// Let a paused task fire again, from now on.
-#[utoipa::path(post, path = "/api/v1/tasks/{name}/resume", tag = "tasks", params(("name" = String, Path)), responses((status = 200, body = Changed), super::router::Refusals))]
+#[utoipa::path(post, path = "/api/v1/tasks/{name}/resume", tag = "tasks", params(("name" = String, Path)), responses((status = 200, body = Changed), super::problem::Refusals))]
 pub async fn resume_task(
     State(api): App,
     who: Identity,
@@ -491,7 +491,7 @@ pub struct ScheduleOverride {
 
 /// Put another schedule in the place of that of the header. It holds until it is taken back, also over edits of the script.
 #[utoipa::path(put, path = "/api/v1/tasks/{name}/schedule-override", tag = "tasks", params(("name" = String, Path)),
-    request_body = ScheduleOverride, responses((status = 200, body = Changed), super::router::Refusals))]
+    request_body = ScheduleOverride, responses((status = 200, body = Changed), super::problem::Refusals))]
 pub async fn override_schedule(
     State(api): App,
     who: Identity,
@@ -526,7 +526,7 @@ pub(super) fn check_schedule(schedule: &[String], timezone: &str) -> Result<(), 
 }
 
 /// Let the header's schedule hold again.
-#[utoipa::path(delete, path = "/api/v1/tasks/{name}/schedule-override", tag = "tasks", params(("name" = String, Path)), responses((status = 200, body = Changed), super::router::Refusals))]
+#[utoipa::path(delete, path = "/api/v1/tasks/{name}/schedule-override", tag = "tasks", params(("name" = String, Path)), responses((status = 200, body = Changed), super::problem::Refusals))]
 pub async fn drop_override(
     State(api): App,
     who: Identity,
@@ -580,7 +580,7 @@ pub struct PageQuery {
 }
 
 /// List what happened to a task, newest first.
-#[utoipa::path(get, path = "/api/v1/tasks/{name}/events", tag = "tasks", params(("name" = String, Path), PageQuery), responses((status = 200, body = EventPage), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/tasks/{name}/events", tag = "tasks", params(("name" = String, Path), PageQuery), responses((status = 200, body = EventPage), super::problem::Refusals))]
 pub async fn list_events(
     State(api): App,
     Segment(name): Segment<String>,

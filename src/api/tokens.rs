@@ -61,7 +61,7 @@ pub struct TokenList {
 }
 
 /// List tokens.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = TokenList), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", responses((status = 200, body = TokenList), super::problem::Refusals))]
 pub async fn list_tokens(State(api): App) -> Result<axum::Json<TokenList>, Problem> {
     let mut connection = api.database.connection().await?;
     let rows = tokens::list(&mut connection).await?;
@@ -115,7 +115,7 @@ fn is_unseen(character: char) -> bool {
 }
 
 /// Make a token.
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = CreateToken, responses((status = 201, body = NewToken), super::router::Refusals))]
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = CreateToken, responses((status = 201, body = NewToken), super::problem::Refusals))]
 pub async fn create_token(
     State(api): App,
     who: Identity,
@@ -147,7 +147,7 @@ pub async fn create_token(
 }
 
 /// Revoke a token. Its sessions end.
-#[utoipa::path(delete, path = "/api/v1/tokens/{token_id}", tag = "tokens", params(("token_id" = i64, Path)), responses((status = 204), super::router::Refusals))]
+#[utoipa::path(delete, path = "/api/v1/tokens/{token_id}", tag = "tokens", params(("token_id" = i64, Path)), responses((status = 204), super::problem::Refusals))]
 pub async fn revoke_token(
     State(api): App,
     who: Identity,

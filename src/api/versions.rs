@@ -52,7 +52,7 @@ pub struct VersionList {
 }
 
 /// List the versions of a task's script.
-#[utoipa::path(get, path = "/api/v1/tasks/{name}/versions", tag = "versions", params(("name" = String, Path)), responses((status = 200, body = VersionList), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/tasks/{name}/versions", tag = "versions", params(("name" = String, Path)), responses((status = 200, body = VersionList), super::problem::Refusals))]
 pub async fn list_versions(
     State(api): App,
     Segment(name): Segment<String>,
@@ -101,7 +101,7 @@ async fn content(
 
 /// Read the text of a version.
 #[utoipa::path(get, path = "/api/v1/tasks/{name}/versions/{sha256}", tag = "versions", params(("name" = String, Path), ("sha256" = String, Path)),
-    responses((status = 200, body = String, content_type = "text/plain"), super::router::Refusals))]
+    responses((status = 200, body = String, content_type = "text/plain"), super::problem::Refusals))]
 pub async fn read_version(
     State(api): App,
     Segment((name, sha256)): Segment<(String, String)>,
@@ -138,7 +138,7 @@ pub struct Diff {
 }
 
 /// Compare two versions of a task's script.
-#[utoipa::path(get, path = "/api/v1/tasks/{name}/diff", tag = "versions", params(("name" = String, Path), DiffQuery), responses((status = 200, body = Diff), super::router::Refusals))]
+#[utoipa::path(get, path = "/api/v1/tasks/{name}/diff", tag = "versions", params(("name" = String, Path), DiffQuery), responses((status = 200, body = Diff), super::problem::Refusals))]
 pub async fn compare_versions(
     State(api): App,
     Segment(name): Segment<String>,
@@ -175,7 +175,7 @@ pub async fn compare_versions(
 /// Run a version once more, now. The header in force holds for it, not that of the version; its retries run the same version.
 #[utoipa::path(post, path = "/api/v1/tasks/{name}/versions/{sha256}/run", tag = "versions",
     params(("name" = String, Path), ("sha256" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
-    request_body = StartRun, responses((status = 202, body = Started), super::router::Refusals))]
+    request_body = StartRun, responses((status = 202, body = Started), super::problem::Refusals))]
 pub async fn run_version(
     State(api): App,
     who: Identity,

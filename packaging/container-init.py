@@ -24,7 +24,9 @@ def main():
     own, others = Path("/secrets/postgres"), Path("/secrets/dropcron")
     for directory in (own, others):
         if not directory.is_dir():
-            sys.exit(f"error: `{directory}` is not there; mount a volume, as docker-compose.yml does")
+            sys.exit(
+                f"error: `{directory}` is not there; mount a volume, as docker-compose.yml does"
+            )
     if not (own / "password").exists() and (others / "pgpass").exists():
         sys.exit(
             f"error: `{own}/password` is gone, and the database has it still; put it there again"

@@ -30,7 +30,7 @@ def main():
     if not (own / "password").exists() and (others / "pgpass").exists():
         sys.exit(
             f"error: `{own}/password` is gone, and the database has it still; put it there again"
-            f" (it is the last field of `{others}/pgpass`), or remove that file too for a new database"
+            f" (it is the last field of `{others}/pgpass`), or remove that file too for a new one"
         )
     password = keep(own / "password", ROOT, lambda: secrets.token_urlsafe(32)).strip()
     # The form of libpq: any host, any port, any database.

@@ -964,7 +964,7 @@ class Inspecting(ShimCase):
         self.assertEqual(answer["run"]["parameters"][0]["name"], "ä")
 
     def test_memory_is_bounded(self):
-        code = "import sys, runner_shim; runner_shim.INSPECT_BYTES = 150 << 20; runner_shim.inspect_lines()"
+        code = "import runner_shim as s; s.INSPECT_BYTES = 150 << 20; s.inspect_lines()"
         large = self.write("large.py", "x = [" + "0," * 1000000 + "]\n")
         small = self.write("small.py", "def run(): pass\n")
         lines = [json.dumps({"path": str(path)}) for path in (large, small)]

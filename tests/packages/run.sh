@@ -127,7 +127,7 @@ def run():
     wait_for "a task runs" has_row tick succeeded
     # The journal has other readers.
     booted journalctl --quiet -u dropcron >"$work/journal"
-    grep -q 'with the token in `/var/lib/dropcron/token`' "$work/journal" || fail "nobody is told of the first token"
+    grep -qF "with the token in \`/var/lib/dropcron/token\`" "$work/journal" || fail "nobody is told of the first token"
     ! grep -qF "$(cat "$root/var/lib/dropcron/token")" "$work/journal" || fail "the first token is in the journal"
 
     echo "  a run may end before the service does"

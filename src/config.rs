@@ -165,7 +165,7 @@ pub const VARIABLES: &[Variable] = &[
     variable(
         "DROPCRON_HOSTS",
         "none",
-        "Names under which the API may be called besides `localhost` and addresses, separated by commas",
+        "Names under which the API may be called besides `localhost` and addresses, by any port, separated by commas",
     ),
     variable(
         "DROPCRON_BASE_PATH",
@@ -423,11 +423,7 @@ impl Config {
             scan_interval: duration(&environment, "DROPCRON_SCAN_INTERVAL", Duration::from_secs(5))?,
             lease: lease(&environment)?,
             listen: listen(&environment)?,
-            hosts: list(&environment, "DROPCRON_HOSTS")?
-                .unwrap_or_default()
-                .iter()
-                .map(|name| name.trim_end_matches('.').to_lowercase())
-                .collect(),
+            hosts: hosts(&environment)?,
             base_path: base_path(&environment)?,
             token_file: environment
                 .get("DROPCRON_TOKEN_FILE")
@@ -503,6 +499,16 @@ fn control_groups(environment: &Environment) -> ControlGroupPlace {
         Some(word) if word == "none" => ControlGroupPlace::Nowhere,
         Some(path) => ControlGroupPlace::Directory(absolute(Path::new(path))),
     }
+}
+
+/// Names without their ports: what is asked for may come by any.
+fn hosts(environment: &Environment) -> Result<Vec<String>, ConfigError> {
+    let names = list(environment, "DROPCRON_HOSTS")?.unwrap_or_default();
+    let name = |text: &String| {
+        let (name, _) = text.split_once(':').unwrap_or((text, ""));
+        name.trim_end_matches('.').to_lowercase()
+    };
+    Ok(names.iter().map(name).collect())
 }
 
 fn base_path(environment: &Environment) -> Result<String, ConfigError> {

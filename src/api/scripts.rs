@@ -29,7 +29,6 @@ use crate::schedule::Schedule;
 use crate::script::{ContentHash, Header, ScriptKind};
 use crate::store::audit;
 use crate::store::environments;
-use crate::store::requests;
 use crate::store::tasks::{self, Version};
 
 /// The body of a request that brings a script: JSON may write each of its bytes as six characters, but no text does.
@@ -583,7 +582,6 @@ pub async fn try_script(
         inspection: assessed.inspection,
     };
     let mut connection = api.database.connection().await?;
-    requests::drop_trials(&mut connection).await?;
     tasks::store_versions(&mut connection, &[version]).await?;
     if let Some(wanted) = assessed.requirements {
         environments::ask(&mut connection, &[wanted]).await?;

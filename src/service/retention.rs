@@ -148,6 +148,7 @@ pub async fn prune(connection: &mut Connection, keep: Keep, stop: &CancellationT
         pruned.tasks.push(shorten(connection, &task, stop).await?);
     }
     pruned.tasks.retain(|task| task.runs + task.output_chunks > 0);
+    retention::delete_trials(connection).await?;
     if let Some(runs) = keep.runs.filter(|_| !stop.is_cancelled()) {
         pruned.nodes = retention::delete_nodes(connection, runs).await?;
         loop {

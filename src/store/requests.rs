@@ -166,12 +166,3 @@ pub async fn override_schedule(
     };
     Ok(statement.execute(connection).await? > 0)
 }
-
-statement! {
-    struct DropTrials = "requests/drop_trials.sql" {}
-}
-
-/// Removes trials that are a week old.
-pub async fn drop_trials(connection: &mut Connection) -> Result<usize, StoreError> {
-    DropTrials {}.execute(connection).await
-}

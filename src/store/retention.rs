@@ -305,6 +305,15 @@ pub async fn delete_output(
 }
 
 statement! {
+    struct DeleteTrials = "retention/delete_trials.sql" {}
+}
+
+/// Removes trials that are a week old.
+pub async fn delete_trials(connection: &mut Connection) -> Result<usize, StoreError> {
+    DeleteTrials {}.execute(connection).await
+}
+
+statement! {
     struct DeleteNodes = "retention/delete_nodes.sql" { runs_seconds: f64 => Double }
 }
 

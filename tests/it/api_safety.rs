@@ -236,7 +236,7 @@ fn nothing_is_changed_by_get() {
 fn a_name_or_an_origin_that_is_not_ours_is_refused() {
     let world = World::new();
     world.script("one.py", "def run():\n    return 1");
-    let (_serve, admin) = world.serve_api_with(&[("DROPCRON_HOSTS", "cron.example.org")]);
+    let (_serve, admin) = world.serve_api_with(&[("DROPCRON_HOSTS", "cron.example.org:443")]);
     world.wait_for("select count(*) = 1 from task");
     let get = |host: &str| admin.send("GET", "/api/v1/tasks", &[("Host", host)], "").status;
     let port = admin.address.rsplit(':').next().unwrap();

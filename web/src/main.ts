@@ -6,6 +6,7 @@ import { Problem } from '@/api/problem'
 import App from '@/App.vue'
 import { i18n } from '@/i18n'
 import { loginByLink } from '@/login'
+import { reloadWhenPartsAreGone } from '@/reload'
 import { createPageRouter } from '@/router'
 import { forget } from '@/session'
 
@@ -24,6 +25,7 @@ const queries = new QueryClient({
 })
 
 async function open(): Promise<void> {
+  reloadWhenPartsAreGone(window, sessionStorage, () => window.location.reload())
   await loginByLink()
   // Only now: the router takes the address as it finds it.
   const router = createPageRouter()

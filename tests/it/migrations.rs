@@ -222,7 +222,7 @@ fn runs_are_listed_without_reading_all() {
     let page = |name, what, trigger, before| {
         let number = if before == "null" { "null" } else { "1" };
         [
-            name, what, trigger, first, last, "null", "null", "null", before, number, "51",
+            name, what, trigger, first, last, "null", "null", "null", before, number, "51", "16384",
         ]
     };
     let lost = "'{node_gone,keeper_gone}'";
@@ -232,7 +232,7 @@ fn runs_are_listed_without_reading_all() {
     let plans = [
         (log, page("null", "null", "null", "null").to_vec(), 51),
         (log, page("null", "null", "null", old).to_vec(), 51),
-        (log, page("null", "'succeeded'", "null", "null").to_vec(), 51),
+        (log, page("null", "'{succeeded}'", "null", "null").to_vec(), 51),
         (log, page("null", "null", "'manual'", "null").to_vec(), 2),
         (log, page("'another'", "null", "'manual'", "null").to_vec(), 0),
         (log, page("null", "null", "'backfill'", "null").to_vec(), 0),
@@ -243,12 +243,12 @@ fn runs_are_listed_without_reading_all() {
         (by_reason, page(&one, lost, "null", "null").to_vec(), 0),
         (
             in_flight,
-            vec!["null", "'running'", "null", first, last, "null", "null", "51"],
+            vec!["null", "'{running}'", "null", first, last, "null", "null", "51"],
             1,
         ),
         (
             in_flight,
-            vec!["null", "'queued'", "null", first, last, "null", "null", "51"],
+            vec!["null", "'{queued}'", "null", first, last, "null", "null", "51"],
             0,
         ),
         (include_str!("../../src/store/runs/find.sql"), vec![number.as_str()], 1),

@@ -5,7 +5,7 @@
 //! its own file are not inherited by anything in the first place.
 
 use std::io;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_ambient_set, configure_capability_in_ambient_set,
@@ -14,23 +14,24 @@ use rustix::thread::{
 
 use super::script_user::NEEDED;
 
-/// What the ambient set was at the start.
-static LENT: OnceLock<CapabilitySet> = OnceLock::new();
+/// What the ambient set was before it was withheld, as bits.
+static LENT: AtomicU64 = AtomicU64::new(0);
 
 /// Takes the ambient capabilities out of what this process's children inherit. To be called while there is one thread: each has
 /// sets of its own, and begins with those of the thread that makes it.
 pub fn withhold_capabilities() -> io::Result<()> {
-    let lent = *LENT.get_or_init(ambient_set);
-    if lent.is_empty() {
+    let found = ambient_set();
+    if found.is_empty() {
         return Ok(());
     }
+    LENT.store(found.bits(), Ordering::Relaxed);
     inherit(CapabilitySet::empty())
 }
 
 /// Does `work`, which starts the keeper of a run on this thread, with the capabilities that this keeper takes. Where it is to
 /// become another user those are all; else those that are of no use for that, and so were meant for scripts.
 pub(super) fn lending_capabilities<T>(to_another_user: bool, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let lent = LENT.get().copied().unwrap_or(CapabilitySet::empty());
+    let lent = CapabilitySet::from_bits_retain(LENT.load(Ordering::Relaxed));
     let lent = if to_another_user { lent } else { lent.difference(NEEDED) };
     if lent.is_empty() {
         return work();

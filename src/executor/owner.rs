@@ -13,6 +13,7 @@ use nix::unistd::{Uid, User, getgrouplist};
 use rustix::process::{Gid as RawGid, Uid as RawUid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::capabilities::withhold_capabilities;
 use super::script_user::{NEEDED, may_become_another};
 
 /// The owner of a directory, where that is somebody else than this process.
@@ -82,10 +83,11 @@ impl Owner {
                 inheritable: NEEDED,
             };
             rustix::thread::set_capabilities(None, sets)?;
-            // The keeper is started by way of exec.
+            // As a service manager lends them: to the keepers of runs alone.
             for capability in NEEDED.iter() {
                 rustix::thread::configure_capability_in_ambient_set(capability, true)?;
             }
+            withhold_capabilities()?;
         }
         Ok(())
     }

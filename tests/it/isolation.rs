@@ -323,6 +323,19 @@ fn with_lent_capabilities(world: &World, program: &Path, arguments: &[&str]) -> 
     command
 }
 
+/// A script that asks for packages, and a uv that tells in a file what it may, and can do nothing.
+fn telling_uv(world: &World) -> (PathBuf, PathBuf) {
+    let (uv, seen) = (world.root.join("uv"), world.root.join("seen-by-uv"));
+    let text = format!("#!/bin/sh\ngrep ^Cap /proc/self/status >>{}\nexit 1\n", seen.display());
+    std::fs::write(&uv, text).unwrap();
+    std::fs::set_permissions(&uv, std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.script(
+        "packed.py",
+        "# /// script\n# dependencies = [\"anything\"]\n# ///\ndef run(): pass",
+    );
+    (uv, seen)
+}
+
 /// The capabilities of a process, as `/proc` tells them; all but the bounding set, which gives nobody anything.
 fn capabilities_in(status: &str) -> Vec<String> {
     let is_set = |line: &&str| line.starts_with("Cap") && !line.starts_with("CapBnd");
@@ -338,15 +351,7 @@ fn capabilities_that_the_service_is_lent_reach_the_keepers_of_scripts_alone() {
     let none = vec!["0000000000000000".to_owned(); 4];
     let world = World::new();
     let program = reachable_program(&world);
-    // A uv that tells what it may, and can do nothing.
-    let (uv, seen) = (world.root.join("uv"), world.root.join("seen-by-uv"));
-    let text = format!("#!/bin/sh\ngrep ^Cap /proc/self/status >>{}\nexit 1\n", seen.display());
-    std::fs::write(&uv, text).unwrap();
-    std::fs::set_permissions(&uv, std::fs::Permissions::from_mode(0o755)).unwrap();
-    world.script(
-        "packed.py",
-        "# /// script\n# dependencies = [\"anything\"]\n# ///\ndef run(): pass",
-    );
+    let (uv, seen) = telling_uv(&world);
     world.script(
         "who.py",
         "import os\ndef run():\n    return {'uid': os.getuid(), 'status': open('/proc/self/status').read()}",
@@ -501,6 +506,16 @@ fn root_works_beside_a_service_as_that_does() {
         value_of(root.env("DROPCRON_RUN_AS", "daemon")),
         uid_of("daemon"),
         "root's own word is enough"
+    );
+    // What it keeps for that is for nothing else.
+    let (uv, seen) = telling_uv(&world);
+    let mut root = as_root(&world, &program, &["run", "packed.py"]);
+    root.env("DROPCRON_RUN_AS", "daemon").env("DROPCRON_UV", uv);
+    assert!(!root.output().unwrap().status.success());
+    let seen = capabilities_in(&std::fs::read_to_string(seen).unwrap());
+    assert!(
+        !seen.is_empty() && seen.iter().all(|set| set.trim_start_matches('0').is_empty()),
+        "{seen:?}"
     );
     assert_eq!(files_of_root(&world.data), "");
 }

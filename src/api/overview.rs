@@ -10,11 +10,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::{Params, bad_cursor, page_size, storable};
 use super::nodes::Node;
 use super::problem::Problem;
-use super::runs::Run;
+use super::runs::{LARGEST_LISTED_VALUE, Run};
 use super::{App, directory};
 use crate::plan::just_before;
+use crate::run::Status;
 use crate::schedule::Schedule;
 use crate::store::overview::{self, TimelineRow, TimelineSpan, UpcomingRow};
+use crate::store::pages::{self, RunFilter};
 
 /// What stands in one of the lists of the overview at most.
 const SHOWN: i64 = 50;
@@ -95,8 +97,6 @@ pub struct OverviewCounts {
     pub running: i64,
     /// Runs that are due and wait.
     pub queued: i64,
-    /// Runs that succeeded today.
-    pub succeeded_today: i64,
     /// Runs that failed, timed out or were lost today.
     pub failed_today: i64,
     /// Instants that were missed today.
@@ -126,8 +126,15 @@ pub async fn read_overview(
     let mut connection = api.database.connection().await?;
     let running = overview::running(&mut connection, SHOWN).await?;
     let upcoming = overview::upcoming(&mut connection, SHOWN).await?;
-    let failed = overview::ended(&mut connection, since, &["failed", "timed_out", "lost"], SHOWN).await?;
-    let missed = overview::ended(&mut connection, since, &["missed"], SHOWN).await?;
+    let ended = |statuses: &[Status]| RunFilter {
+        statuses: statuses.to_vec(),
+        since: Some(since),
+        largest_value: Some(LARGEST_LISTED_VALUE),
+        ..RunFilter::default()
+    };
+    let failed = ended(&[Status::Failed, Status::TimedOut, Status::Lost]);
+    let failed = pages::runs(&mut connection, &failed, SHOWN).await?;
+    let missed = pages::runs(&mut connection, &ended(&[Status::Missed]), SHOWN).await?;
     let counts = overview::counts(&mut connection, since).await?;
     let nodes = overview::nodes(&mut connection, SHOWN).await?;
     drop(connection);
@@ -147,7 +154,6 @@ pub async fn read_overview(
             failing: counts.failing,
             running: counts.running,
             queued: counts.queued,
-            succeeded_today: counts.succeeded,
             failed_today: counts.failed,
             missed_today: counts.missed,
             skipped_today: counts.skipped,

@@ -10,6 +10,7 @@ use super::column::{Instant, MaybeInstant};
 use super::runs::RunRow;
 use super::statement::statement;
 use super::{Connection, StoreError};
+use crate::run::{Reason, Status};
 
 statement! {
     struct Running = "overview/running.sql" { row_limit: i64 => BigInt }
@@ -18,27 +19,6 @@ statement! {
 /// Runs in flight that are due, those that run first.
 pub async fn running(connection: &mut Connection, limit: i64) -> Result<Vec<RunRow>, StoreError> {
     Running { row_limit: limit }.load(connection).await
-}
-
-statement! {
-    struct Ended<'a> = "overview/ended.sql" {
-        since: Instant => Timestamptz, statuses: &'a [&'a str] => Array<Text>, row_limit: i64 => BigInt,
-    }
-}
-
-/// Runs since a time that ended in one of some ways, newest first.
-pub async fn ended(
-    connection: &mut Connection,
-    since: Timestamp,
-    statuses: &[&str],
-    limit: i64,
-) -> Result<Vec<RunRow>, StoreError> {
-    let statement = Ended {
-        since: since.into(),
-        statuses,
-        row_limit: limit,
-    };
-    statement.load(connection).await
 }
 
 /// An instant that is due next.
@@ -85,9 +65,6 @@ pub struct Counts {
     /// Runs that are due and wait.
     #[diesel(sql_type = BigInt)]
     pub queued: i64,
-    /// Runs that succeeded since the time.
-    #[diesel(sql_type = BigInt)]
-    pub succeeded: i64,
     /// Runs that failed, timed out or were lost since.
     #[diesel(sql_type = BigInt)]
     pub failed: i64,
@@ -100,12 +77,24 @@ pub struct Counts {
 }
 
 statement! {
-    struct CountAll = "overview/counts.sql" { since: Instant => Timestamptz }
+    struct CountAll<'a> = "overview/counts.sql" { since: Instant => Timestamptz, reasons: &'a [&'a str] => Array<Text> }
 }
 
 /// How many stand how; runs are counted since a time.
 pub async fn counts(connection: &mut Connection, since: Timestamp) -> Result<Counts, StoreError> {
-    CountAll { since: since.into() }.get_result(connection).await
+    const COUNTED: [Status; 5] = [
+        Status::Failed,
+        Status::TimedOut,
+        Status::Lost,
+        Status::Missed,
+        Status::Skipped,
+    ];
+    let reasons: Vec<&str> = COUNTED.into_iter().flat_map(Reason::of).map(Reason::as_str).collect();
+    let statement = CountAll {
+        since: since.into(),
+        reasons: &reasons,
+    };
+    statement.get_result(connection).await
 }
 
 /// What ran of one task.

@@ -797,3 +797,56 @@ fn a_schedule_that_nobody_would_write_is_refused_before_it_costs_anything() {
         .post("/api/v1/scripts/validate", json!({ "content": large }))
         .must_be(413);
 }
+
+#[test]
+fn the_overview_counts_what_went_wrong_today() {
+    let world = World::new();
+    world.script("quiet.py", "def run():\n    return 1\n");
+    let (_serve, admin) = world.serve_api();
+    world.wait_for("select count(*) = 1 from task");
+    for (number, name, status, reason, missed_count) in [
+        (1, "quiet", "succeeded", "null", "null"),
+        (2, "quiet", "failed", "'raised'", "null"),
+        (3, "quiet", "timed_out", "'timeout'", "null"),
+        (4, "quiet", "lost", "'node_gone'", "null"),
+        (5, "quiet", "cancelled", "'requested'", "null"),
+        (6, "quiet", "skipped", "'overlap'", "null"),
+        (7, "quiet", "missed", "'down'", "3"),
+        (8, "/trial/x", "failed", "'raised'", "null"),
+    ] {
+        world.sql(&format!(
+            "insert into run_log (run_id, task_id, task_name, scheduled_for, trigger, status, reason, queued_at, due_at, finished_at, \
+             missed_count)
+             select {number}, task_id, '{name}', at, 'schedule', '{status}', {reason}, at, at, at, {missed_count}
+               from task, (select now() as at) t"
+        ));
+    }
+    // Yesterday's, in every zone.
+    world.sql(
+        "insert into run_log (run_id, task_id, task_name, scheduled_for, trigger, status, reason, queued_at, due_at, finished_at)
+         select 9, task_id, 'quiet', at, 'schedule', 'failed', 'raised', at, at, at from task, (select now() - interval '49 hours' as at) t",
+    );
+    // Of the zones of the earth one is far from its midnight.
+    let zone = world.value(
+        "select case when extract(hour from now() at time zone 'UTC') between 1 and 22 then 'UTC' else 'Asia/Tokyo' end",
+    );
+    let overview = admin
+        .get(&format!("/api/v1/overview?timezone={zone}"))
+        .must_be(200)
+        .json();
+    let counts = &overview["counts"];
+    assert_eq!(
+        [
+            &counts["failed_today"],
+            &counts["missed_today"],
+            &counts["skipped_today"]
+        ],
+        [3, 3, 1]
+    );
+    let of = |list: &str| -> Vec<i64> {
+        let items = overview[list].as_array().unwrap().iter();
+        items.map(|run| run["run_id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(of("failed_today"), [4, 3, 2]);
+    assert_eq!(of("missed_today"), [7]);
+}

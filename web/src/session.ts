@@ -1,11 +1,18 @@
-import { computed, readonly, ref } from 'vue'
+import { computed, readonly, ref, watch } from 'vue'
 
 import * as calls from '@/api/calls'
 import type { Session } from '@/api/model'
 
-const current = ref<Session | null>(null)
+/** One of each service: a host may have several, each below a path of its own. */
+const KEY = `dropcron.session ${new URL('.', document.baseURI).pathname}`
 
-/** Who is logged in. */
+const current = ref<Session | null>(remembered())
+let confirmation: Promise<void> | undefined
+
+/**
+ * Who is logged in. It begins with who it was the last time, so that the page need not wait for the server's word; what the server
+ * allows does not depend on it, and a refusal ends it.
+ */
 export const session = readonly(current)
 
 /** Whether they may pause, run, cancel and judge. */
@@ -16,23 +23,52 @@ export const mayOperate = computed(
 /** Whether they may change scripts and tokens. */
 export const mayAdminister = computed(() => current.value?.role === 'admin')
 
-/** Takes up the session of this browser's cookie, if there is one. */
-export async function resumeSession(): Promise<void> {
-  current.value = await calls.session()
+watch(current, (known) => {
+  try {
+    if (known) localStorage.setItem(KEY, JSON.stringify(known))
+    else localStorage.removeItem(KEY)
+  } catch {
+    // A browser that keeps nothing waits for the server's word.
+  }
+})
+
+/** Takes up the session of this browser's cookie, if there is one; the server is asked once. */
+export function resumeSession(): Promise<void> {
+  confirmation ??= calls.session().then(
+    (known) => {
+      current.value = known
+    },
+    (error: unknown) => {
+      confirmation = undefined
+      throw error
+    },
+  )
+  return confirmation
 }
 
 /** Begins a session with a token. */
 export async function login(token: string): Promise<void> {
   current.value = await calls.login(token)
+  confirmation = Promise.resolve()
 }
 
 /** Ends the session, here and on the server. */
 export async function logout(): Promise<void> {
   await calls.logout()
-  current.value = null
+  forget()
 }
 
 /** Forgets a session that the server has ended. */
 export function forget(): void {
   current.value = null
+  confirmation = undefined
+}
+
+function remembered(): Session | null {
+  try {
+    const known = JSON.parse(localStorage.getItem(KEY) ?? 'null') as Partial<Session> | null
+    return typeof known?.role === 'string' && typeof known.name === 'string' ? (known as Session) : null
+  } catch {
+    return null
+  }
 }

@@ -1,11 +1,18 @@
-import { useInfiniteQuery, useQuery } from '@tanstack/vue-query'
-import { computed, toValue, type MaybeRefOrGetter } from 'vue'
+import {
+  infiniteQueryOptions,
+  queryOptions,
+  useInfiniteQuery,
+  useQuery,
+  type QueryClient,
+} from '@tanstack/vue-query'
+import { computed, toValue, type MaybeRef, type MaybeRefOrGetter } from 'vue'
 
 import * as calls from './calls'
 import type { RunFilter, TaskFilter } from './calls'
 import { isActive } from './types'
 import { zoneFor } from '@/preferences'
-import { setClock } from '@/time/clock'
+import { serverNow, setClock } from '@/time/clock'
+import { dayAround } from '@/time/instant'
 
 /* What pages read, and how often they look again. Nobody looks while their window is hidden. */
 
@@ -14,25 +21,59 @@ const AT_ONCE = 1000
 const SOON = 3000
 export const LATER = 15_000
 
-export function useOverview() {
-  return useQuery({
+function overviewOf(zone: MaybeRef<string>) {
+  return queryOptions({
     // "Today" begins where the times that are shown begin.
-    queryKey: ['overview', computed(() => zoneFor(null))],
+    queryKey: ['overview', zone],
     queryFn: async () => {
-      const overview = await calls.overview(zoneFor(null))
+      const overview = await calls.overview(toValue(zone))
       setClock(overview.now)
       return overview
     },
-    refetchInterval: SOON,
   })
 }
 
-export function useTimeline(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter<string>) {
-  const query = useInfiniteQuery({
+function timelineOf(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter<string>) {
+  return infiniteQueryOptions({
     queryKey: ['timeline', from, to],
     queryFn: ({ pageParam }) => calls.timeline(toValue(from), toValue(to), pageParam),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor ?? null,
+  })
+}
+
+function tasksOf(filter: MaybeRef<TaskFilter>) {
+  return infiniteQueryOptions({
+    queryKey: ['tasks', filter],
+    queryFn: ({ pageParam }) => calls.tasks(toValue(filter), pageParam),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor ?? null,
+  })
+}
+
+const series = queryOptions({ queryKey: ['series'], queryFn: calls.series })
+
+/** Asks for what the first page shows, before the page itself is there. */
+export function askAheadOfHome(queries: QueryClient): void {
+  const { from, to } = dayAround(serverNow())
+  void queries.prefetchQuery(overviewOf(zoneFor(null)))
+  void queries.prefetchInfiniteQuery(timelineOf(from, to))
+  void queries.prefetchQuery(series)
+}
+
+/** Asks for the tasks that a filter leaves, before their page is there. */
+export function askAheadOfTasks(queries: QueryClient, filter: TaskFilter): void {
+  void queries.prefetchInfiniteQuery(tasksOf(filter))
+  void queries.prefetchQuery(overviewOf(zoneFor(null)))
+}
+
+export function useOverview() {
+  return useQuery({ ...overviewOf(computed(() => zoneFor(null))), refetchInterval: SOON })
+}
+
+export function useTimeline(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter<string>) {
+  const query = useInfiniteQuery({
+    ...timelineOf(from, to),
     refetchInterval: LATER,
     placeholderData: (before) => before,
   })
@@ -46,10 +87,7 @@ export function useTimeline(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter
 
 export function useTasks(filter: MaybeRefOrGetter<TaskFilter>) {
   const query = useInfiniteQuery({
-    queryKey: ['tasks', computed(() => toValue(filter))],
-    queryFn: ({ pageParam }) => calls.tasks(toValue(filter), pageParam),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next_cursor ?? null,
+    ...tasksOf(computed(() => toValue(filter))),
     refetchInterval: LATER / 2,
     placeholderData: (before) => before,
   })
@@ -133,7 +171,7 @@ export function useEnvironments(task: MaybeRefOrGetter<string>) {
 }
 
 export function useSeries() {
-  return useQuery({ queryKey: ['series'], queryFn: calls.series, refetchInterval: LATER })
+  return useQuery({ ...series, refetchInterval: LATER })
 }
 
 export function useScripts() {

@@ -11,21 +11,23 @@ interface Parts {
 }
 
 const DAY = 86_400_000
-const formatters = new Map<string, Intl.DateTimeFormat>()
+// A formatter costs a browser more than a thousand dates that it writes.
+const formatters = new Map<string, Intl.DateTimeFormat | undefined>()
+let zoneOfBrowser: string | undefined
 
-/** The zone of this browser. */
+/** The zone of this browser, as it was when the page was opened. */
 export function browserZone(): string {
-  return new Intl.DateTimeFormat().resolvedOptions().timeZone
+  if (zoneOfBrowser === undefined) {
+    const formatter = newFormatter()
+    zoneOfBrowser = formatter.resolvedOptions().timeZone
+    formatters.set(zoneOfBrowser, formatter)
+  }
+  return zoneOfBrowser
 }
 
 /** Whether the browser knows a zone by this name. */
 export function isZone(zone: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: zone })
-    return true
-  } catch {
-    return false
-  }
+  return formatterOf(zone) !== undefined
 }
 
 /**
@@ -81,21 +83,33 @@ function partsIn(at: number, zone: string): Parts {
 }
 
 function formatter(zone: string): Intl.DateTimeFormat {
-  let found = formatters.get(zone)
-  if (!found) {
-    found = new Intl.DateTimeFormat('en-GB', {
-      timeZone: isZone(zone) ? zone : 'UTC',
-      year: 'numeric',
-      month: '2-digit',
-      day: '2-digit',
-      hour: '2-digit',
-      minute: '2-digit',
-      second: '2-digit',
-      hourCycle: 'h23',
-    })
-    formatters.set(zone, found)
+  return formatterOf(zone) ?? (formatterOf('UTC') as Intl.DateTimeFormat)
+}
+
+function formatterOf(zone: string): Intl.DateTimeFormat | undefined {
+  if (!formatters.has(zone)) {
+    let made: Intl.DateTimeFormat | undefined
+    try {
+      made = newFormatter(zone)
+    } catch {
+      // There is no such zone.
+    }
+    formatters.set(zone, made)
   }
-  return found
+  return formatters.get(zone)
+}
+
+function newFormatter(timeZone?: string): Intl.DateTimeFormat {
+  return new Intl.DateTimeFormat('en-GB', {
+    timeZone,
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  })
 }
 
 /**
@@ -114,4 +128,14 @@ export function instantOf(local: string, zone: string): string | undefined {
 /** What the clock of a zone shows at an instant, as `<input type="datetime-local">` reads it. */
 export function localOf(instant: string, zone: string): string {
   return formatInstant(instant, zone, 'full').replace(' ', 'T').slice(0, 16)
+}
+
+const QUARTER = 900_000
+const BEFORE = 18 * 3_600_000
+const AFTER = 6 * 3_600_000
+
+/** The day around an instant, three quarters of it past; it moves on by quarters of an hour. */
+export function dayAround(now: number): { from: string; to: string } {
+  const quarter = Math.ceil(now / QUARTER) * QUARTER
+  return { from: new Date(quarter - BEFORE).toISOString(), to: new Date(quarter + AFTER).toISOString() }
 }

@@ -93,6 +93,30 @@ describe('somebody who logs in', () => {
     await page.getByLabel('Token').waitFor()
   })
 
+  it('does not wait to be known again when it comes back, and is asked for a token if the session has ended', async () => {
+    const visitor = await admin()
+    const { page, context } = visitor
+    await page.getByRole('listitem', { name: /numbers\/counter/ }).waitFor()
+    let release = () => {}
+    const held = new Promise<void>((resolve) => (release = resolve))
+    await page.route('**/api/v1/session', async (route) => {
+      await held
+      await route.continue()
+    })
+    await page.reload()
+    await page.getByRole('listitem', { name: /numbers\/counter/ }).waitFor()
+    await page.getByRole('link', { name: 'New script' }).waitFor()
+    release()
+
+    await context.clearCookies()
+    await visitor.go('/tasks/quiet')
+    await page.reload()
+    await page.getByLabel('Token').waitFor()
+    await page.getByLabel('Token').fill(server.token)
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await page.getByRole('heading', { name: 'quiet' }).waitFor()
+  })
+
   it('gives others a token that reads only, and takes it back', async () => {
     const visitor = await admin()
     await visitor.go('/settings/tokens')

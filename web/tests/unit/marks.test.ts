@@ -1,5 +1,6 @@
 import { mount } from '@vue/test-utils'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { nextTick } from 'vue'
 
 import type { Chart } from '@/api/model'
 import { STATUSES } from '@/api/types'
@@ -62,6 +63,14 @@ describe('a strip of runs', () => {
     const one = mount(RunStrip, { props: { runs: runs.slice(0, 1), places: 20 } })
     expect(Number(one.find('[data-status]').attributes('x'))).toBe(19 * 8)
   })
+
+  it('says what a run was when somebody points at it', async () => {
+    const runs = [run(1, '06:00:00', 'failed'), run(2, '07:00:00', 'missed')]
+    const strip = mount(RunStrip, { props: { runs, zone: 'UTC' } })
+    expect(strip.find('title').exists()).toBe(false)
+    await strip.findAll('[data-status]')[1]?.trigger('mouseover')
+    expect(strip.find('title').text()).toMatch(/07:00.* · missed/)
+  })
 })
 
 describe('a small chart', () => {
@@ -108,6 +117,10 @@ describe('a small chart', () => {
 })
 
 describe('the timeline', () => {
+  afterEach(() => {
+    vi.restoreAllMocks()
+  })
+
   it('places runs by when they were and how long they took', () => {
     const [bar] = bars([run(1, '06:00:00', 'succeeded', '12:00:00')], FROM, TO, TO, 200)
     expect(bar).toMatchObject({ from: 0.25, width: 0.25, status: 'succeeded', count: 1 })
@@ -172,7 +185,9 @@ describe('the timeline', () => {
     expect(of(20).emitted('nearEnd')).toHaveLength(1)
   })
 
-  it('says of each task what it did', () => {
+  it('says of each task what it did, and of each run when somebody points at it', async () => {
+    // Which rows are in sight is a matter of layout, which this document has none of.
+    vi.spyOn(HTMLElement.prototype, 'clientHeight', 'get').mockReturnValue(400)
     const timeline = mount(DayTimeline, {
       props: {
         from: new Date(FROM).toISOString(),
@@ -186,6 +201,7 @@ describe('the timeline', () => {
         ],
       },
     })
+    await nextTick()
     expect(timeline.find('[role=listitem]').attributes('aria-label')).toBe(
       'prices/btc: 1 failed, 1 succeeded',
     )
@@ -193,7 +209,11 @@ describe('the timeline', () => {
       'failed',
       'succeeded',
     ])
-    expect(timeline.find('.bar').attributes('href')).toContain('#/runs/1')
+    const bar = timeline.find('.bar')
+    expect(bar.attributes('href')).toMatch(/#\/runs\/1$/)
+    expect(bar.attributes('title')).toBeUndefined()
+    await bar.trigger('mouseover')
+    expect(bar.attributes('title')).toContain('failed')
     expect(timeline.find('.name').attributes('href')).toContain('#/tasks/prices%2Fbtc')
   })
 })

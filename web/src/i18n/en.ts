@@ -132,6 +132,7 @@ export default {
     nodes: 'Nodes',
     first: 'No scripts yet. Drop a Python file into the scripts directory, or write one here.',
     missed_instants: '1 instant | {count} instants',
+    all: 'All {count}',
     more: 'and {count} more',
     times: '{count} failures today',
   },

@@ -133,6 +133,7 @@ const messages: typeof en = {
     nodes: '节点',
     first: '还没有脚本。把 Python 文件放进脚本目录，或在这里编写。',
     missed_instants: '{count} 个时刻',
+    all: '全部 {count} 个',
     more: '还有 {count} 个',
     times: '今天失败 {count} 次',
   },

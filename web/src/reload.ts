@@ -1,3 +1,8 @@
+import { ref } from 'vue'
+
+/** Whether a part of the page could not be loaded. */
+export const partIsMissing = ref(false)
+
 /** After a reload that did not help, the page stays as it is for so long. */
 const PATIENCE_MS = 60_000
 

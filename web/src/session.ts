@@ -15,6 +15,9 @@ let confirmation: Promise<void> | undefined
  */
 export const session = readonly(current)
 
+/** Whether the server has ended it while somebody stays, since they have something to save. */
+export const hasEnded = ref(false)
+
 /** Whether they may pause, run, cancel and judge. */
 export const mayOperate = computed(
   () => current.value?.role === 'operator' || current.value?.role === 'admin',
@@ -31,6 +34,17 @@ watch(current, (known) => {
     // A browser that keeps nothing waits for the server's word.
   }
 })
+
+// What is done in one window holds in all.
+window.addEventListener('storage', (event) => {
+  if (event.key === KEY) current.value = remembered()
+})
+
+/** Asks the server again who this is. */
+export function confirmSession(): Promise<void> {
+  confirmation = undefined
+  return resumeSession()
+}
 
 /** Takes up the session of this browser's cookie, if there is one; the server is asked once. */
 export function resumeSession(): Promise<void> {

@@ -7,18 +7,18 @@ import type { paths } from './schema'
 /** Where the API is: beside the page, below whatever path a proxy serves it. */
 const BASE = new URL('.', document.baseURI).href.replace(/\/$/, '')
 
-let loggedOut: (() => void) | undefined
+let refused: ((status: 401 | 403) => void) | undefined
 
-/** Says what to do when the session has ended. */
-export function onLoggedOut(callback: () => void): void {
-  loggedOut = callback
+/** Says what to do when the session has ended (401), or may not do what was asked (403). */
+export function onRefused(callback: (status: 401 | 403) => void): void {
+  refused = callback
 }
 
 /** An answer that is no success is thrown as a `Problem`, whoever it comes from. */
 const refuse: Middleware = {
   async onResponse({ response }) {
     if (response.ok) return
-    if (response.status === 401) loggedOut?.()
+    if (response.status === 401 || response.status === 403) refused?.(response.status)
     const text = await response.text()
     const isJson = (response.headers.get('Content-Type') ?? '').includes('json')
     throw problemFrom(response.status, isJson ? JSON.parse(text) : text)

@@ -87,6 +87,7 @@ export default {
     delete: 'Delete',
     rename: 'Rename',
     edit: 'Edit',
+    reload: 'Reload',
     retry_load: 'Try again',
     copy: 'Copy',
     copied: 'Copied',
@@ -101,7 +102,8 @@ export default {
   problem: {
     unreachable: 'The server does not answer. Is `dropcron serve` running?',
     offline: 'No contact with the server since {time}. What you see may be old.',
-    forbidden: 'Your role ({role}) may not do this.',
+    session_ended: 'Your session has ended. Log in in another tab, then save here.',
+    part_missing: 'A part of the page could not be loaded.',
     not_found: 'There is no such page.',
     no_task: 'There is no task `{name}`.',
   },

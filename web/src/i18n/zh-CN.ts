@@ -88,6 +88,7 @@ const messages: typeof en = {
     delete: '删除',
     rename: '重命名',
     edit: '编辑',
+    reload: '重新加载',
     retry_load: '重试',
     copy: '复制',
     copied: '已复制',
@@ -102,7 +103,8 @@ const messages: typeof en = {
   problem: {
     unreachable: '服务器没有响应。`dropcron serve` 在运行吗？',
     offline: '自 {time} 起与服务器失去联系，显示的内容可能已过时。',
-    forbidden: '您的角色（{role}）无权执行此操作。',
+    session_ended: '会话已结束。请在另一个标签页登录，然后在这里保存。',
+    part_missing: '页面的一部分无法加载。',
     not_found: '没有这个页面。',
     no_task: '没有任务 `{name}`。',
   },

@@ -8,18 +8,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Params, bad_cursor, page_size, storable};
-use super::nodes::Node;
 use super::problem::Problem;
 use super::runs::{LARGEST_LISTED_VALUE, Run};
 use super::{App, directory};
 use crate::plan::just_before;
 use crate::run::Status;
 use crate::schedule::Schedule;
-use crate::store::overview::{self, TimelineRow, TimelineSpan, UpcomingRow};
+use crate::store::overview::{self, FailedRow, TimelineRow, TimelineSpan, UpcomingRow};
 use crate::store::pages::{self, RunFilter};
 
 /// What stands in one of the lists of the overview at most.
-const SHOWN: i64 = 50;
+const SHOWN: i64 = 20;
 
 /// Runs of one task in a timeline at most.
 const TIMELINE_RUNS: i64 = 300;
@@ -38,20 +37,18 @@ const TIMELINE_SPAN: SignedDuration = SignedDuration::from_hours(31 * 24);
 pub struct Overview {
     /// The clock of this service.
     pub now: Timestamp,
-    /// What runs, and what is due and waits, the oldest first; at most 50.
+    /// What runs, and what is due and waits, the oldest first; at most 20.
     pub running: Vec<Run>,
-    /// What is due next, in order; at most 50.
+    /// What is due next, in order; at most 20.
     pub upcoming: Vec<UpcomingInstant>,
     /// Since when is today.
     pub today_since: Timestamp,
-    /// What failed, timed out or was lost today, the newest first; at most 50.
-    pub failed_today: Vec<Run>,
-    /// Instants that were missed today, the newest first; at most 50.
+    /// Tasks of which runs failed, timed out or were lost today, those that failed last first; at most 20.
+    pub failed_today: Vec<FailedTask>,
+    /// Instants that were missed today, the newest first; at most 20.
     pub missed_today: Vec<Run>,
     /// How many stand how.
     pub counts: OverviewCounts,
-    /// Services that are there.
-    pub nodes: Vec<Node>,
     /// Whether scripts can be written here.
     pub scripts_writable: bool,
     /// Why not.
@@ -76,6 +73,24 @@ impl From<UpcomingRow> for UpcomingInstant {
         UpcomingInstant {
             task: row.task,
             scheduled_for: row.scheduled_for,
+        }
+    }
+}
+
+/// A task that failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailedTask {
+    /// The newest run that did, without what it returned.
+    pub run: Run,
+    /// How many did.
+    pub failures: i64,
+}
+
+impl From<FailedRow> for FailedTask {
+    fn from(row: FailedRow) -> FailedTask {
+        FailedTask {
+            run: row.run.into(),
+            failures: row.failures,
         }
     }
 }
@@ -126,17 +141,15 @@ pub async fn read_overview(
     let mut connection = api.database.connection().await?;
     let running = overview::running(&mut connection, SHOWN).await?;
     let upcoming = overview::upcoming(&mut connection, SHOWN).await?;
-    let ended = |statuses: &[Status]| RunFilter {
-        statuses: statuses.to_vec(),
+    let failed = overview::failed(&mut connection, since, SHOWN).await?;
+    let missed = RunFilter {
+        statuses: vec![Status::Missed],
         since: Some(since),
         largest_value: Some(LARGEST_LISTED_VALUE),
         ..RunFilter::default()
     };
-    let failed = ended(&[Status::Failed, Status::TimedOut, Status::Lost]);
-    let failed = pages::runs(&mut connection, &failed, SHOWN).await?;
-    let missed = pages::runs(&mut connection, &ended(&[Status::Missed]), SHOWN).await?;
+    let missed = pages::runs(&mut connection, &missed, SHOWN).await?;
     let counts = overview::counts(&mut connection, since).await?;
-    let nodes = overview::nodes(&mut connection, SHOWN).await?;
     drop(connection);
     let scripts_note = directory::write_hindrance(&api.given.scripts_directory);
     Ok(axum::Json(Overview {
@@ -144,7 +157,7 @@ pub async fn read_overview(
         running: running.into_iter().map(Run::from).collect(),
         upcoming: upcoming.into_iter().map(UpcomingInstant::from).collect(),
         today_since: since,
-        failed_today: failed.into_iter().map(Run::from).collect(),
+        failed_today: failed.into_iter().map(FailedTask::from).collect(),
         missed_today: missed.into_iter().map(Run::from).collect(),
         counts: OverviewCounts {
             tasks: counts.tasks,
@@ -158,11 +171,6 @@ pub async fn read_overview(
             missed_today: counts.missed,
             skipped_today: counts.skipped,
         },
-        nodes: nodes
-            .into_iter()
-            .filter(|node| matches!(node.state.as_str(), "live" | "draining"))
-            .map(Node::from)
-            .collect(),
         scripts_writable: scripts_note.is_none(),
         scripts_note,
         timezone: api.given.timezone.clone(),

@@ -12,6 +12,15 @@ use super::statement::statement;
 use super::{Connection, StoreError};
 use crate::run::{Reason, Status};
 
+/// What is a failure.
+const FAILED: [Status; 3] = [Status::Failed, Status::TimedOut, Status::Lost];
+
+/// The reasons of some statuses, which have an index.
+fn reasons(statuses: &[Status]) -> Vec<&'static str> {
+    let reasons = statuses.iter().flat_map(|status| Reason::of(*status));
+    reasons.map(Reason::as_str).collect()
+}
+
 statement! {
     struct Running = "overview/running.sql" { row_limit: i64 => BigInt }
 }
@@ -76,20 +85,40 @@ pub struct Counts {
     pub skipped: i64,
 }
 
+/// A task that failed.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct FailedRow {
+    /// Its newest run that failed, without what it returned.
+    #[diesel(embed)]
+    pub run: RunRow,
+    /// How many there were.
+    #[diesel(sql_type = BigInt)]
+    pub failures: i64,
+}
+
+statement! {
+    struct FailedTasks<'a> = "overview/failed.sql" {
+        since: Instant => Timestamptz, reasons: &'a [&'a str] => Array<Text>, row_limit: i64 => BigInt,
+    }
+}
+
+/// Tasks that failed since a time, those that failed last first.
+pub async fn failed(connection: &mut Connection, since: Timestamp, limit: i64) -> Result<Vec<FailedRow>, StoreError> {
+    let statement = FailedTasks {
+        since: since.into(),
+        reasons: &reasons(&FAILED),
+        row_limit: limit,
+    };
+    statement.load(connection).await
+}
+
 statement! {
     struct CountAll<'a> = "overview/counts.sql" { since: Instant => Timestamptz, reasons: &'a [&'a str] => Array<Text> }
 }
 
 /// How many stand how; runs are counted since a time.
 pub async fn counts(connection: &mut Connection, since: Timestamp) -> Result<Counts, StoreError> {
-    const COUNTED: [Status; 5] = [
-        Status::Failed,
-        Status::TimedOut,
-        Status::Lost,
-        Status::Missed,
-        Status::Skipped,
-    ];
-    let reasons: Vec<&str> = COUNTED.into_iter().flat_map(Reason::of).map(Reason::as_str).collect();
+    let reasons = [reasons(&FAILED), reasons(&[Status::Missed, Status::Skipped])].concat();
     let statement = CountAll {
         since: since.into(),
         reasons: &reasons,

@@ -33,9 +33,11 @@ export interface TaskFilter {
 }
 
 const PAGE = 100
+/** Tasks at a time: each brings its newest runs along, and a screen has room for twenty. */
+const TASKS = 50
 
 export const tasks = (filter: TaskFilter, cursor: string | null) =>
-  answer(client.GET('/api/v1/tasks', { params: { query: { ...filter, ...page(cursor) } } }))
+  answer(client.GET('/api/v1/tasks', { params: { query: { ...filter, ...page(cursor), limit: TASKS } } }))
 export const task = (name: string) =>
   answer(client.GET('/api/v1/tasks/{name}', { params: { path: { name } } }))
 export const pause = (name: string, reason: string) =>

@@ -128,6 +128,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .of(Reader, routes!(session::read_session, session::log_out))
         .of(Reader, routes!(overview::read_overview))
         .of(Reader, routes!(overview::read_timeline))
+        .of(Reader, routes!(tasks::list_tags))
         .of(Reader, routes!(tasks::list_tasks))
         .of(Reader, routes!(tasks::read_task))
         .of(Operator, routes!(tasks::pause_task))

@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::schedule::{Schedule, parse_duration};
 use crate::script::{BLOCK_KEYS, ContentHash, KEYS};
 use crate::store::Connection;
-use crate::store::pages::{self, TaskCard, TaskFilter};
+use crate::store::pages::{self, TagRow, TaskCard, TaskFilter};
 use crate::store::{history, requests, tasks as store_tasks};
 use crate::why::nearest_names;
 
@@ -236,6 +236,39 @@ pub struct TaskQuery {
     cursor: Option<String>,
     /// At most so many; 100 unless said otherwise, 1000 at most.
     limit: Option<i64>,
+}
+
+/// Tags at most.
+const MOST_TAGS: i64 = 1000;
+
+/// The tags of tasks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TagList {
+    /// By name; at most 1,000.
+    pub items: Vec<Tag>,
+}
+
+/// A tag.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Tag {
+    /// The tag.
+    pub tag: String,
+    /// How many tasks have it.
+    pub tasks: i64,
+}
+
+/// List the tags of tasks.
+#[utoipa::path(get, path = "/api/v1/tags", tag = "tasks", responses((status = 200, body = TagList), super::problem::Refusals))]
+pub async fn list_tags(State(api): App) -> Result<axum::Json<TagList>, Problem> {
+    let mut connection = api.database.connection().await?;
+    let rows = pages::tags(&mut connection, MOST_TAGS).await?;
+    let tag = |row: TagRow| Tag {
+        tag: row.tag,
+        tasks: row.tasks,
+    };
+    Ok(axum::Json(TagList {
+        items: rows.into_iter().map(tag).collect(),
+    }))
 }
 
 /// List tasks.

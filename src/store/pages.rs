@@ -168,6 +168,26 @@ pub struct ValueFilter {
     pub max: Option<f64>,
 }
 
+/// A tag.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct TagRow {
+    /// The tag.
+    #[diesel(sql_type = Text)]
+    pub tag: String,
+    /// How many tasks have it.
+    #[diesel(sql_type = BigInt)]
+    pub tasks: i64,
+}
+
+statement! {
+    struct Tags = "pages/tags.sql" { row_limit: i64 => BigInt }
+}
+
+/// The tags of tasks, by name.
+pub async fn tags(connection: &mut Connection, limit: i64) -> Result<Vec<TagRow>, StoreError> {
+    Tags { row_limit: limit }.load(connection).await
+}
+
 /// Which runs are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {

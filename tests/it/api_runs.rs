@@ -177,6 +177,10 @@ fn lists_are_read_page_by_page_and_filtered() {
     assert_eq!(names("/api/v1/tasks"), ["a/one", "b", "c"]);
     assert_eq!(names("/api/v1/tasks?search=third"), ["c"]);
     assert_eq!(names("/api/v1/tasks?tag=x"), ["c"]);
+    assert_eq!(
+        admin.get("/api/v1/tags").json(),
+        json!({ "items": [{ "tag": "x", "tasks": 1 }] })
+    );
     assert_eq!(names("/api/v1/tasks?status=failing"), ["b"]);
     assert_eq!(names("/api/v1/tasks?status=manual&limit=2"), ["a/one", "b"]);
     let page = admin.get("/api/v1/tasks?limit=2").json();

@@ -35,6 +35,7 @@ GET /api/v1/series reader
 DELETE /api/v1/session reader
 GET /api/v1/session reader
 POST /api/v1/session none
+GET /api/v1/tags reader
 GET /api/v1/tasks reader
 GET /api/v1/tasks/{name} reader
 GET /api/v1/tasks/{name}/diff reader

@@ -38,6 +38,7 @@ const TASKS = 50
 
 export const tasks = (filter: TaskFilter, cursor: string | null) =>
   answer(client.GET('/api/v1/tasks', { params: { query: { ...filter, ...page(cursor), limit: TASKS } } }))
+export const tags = () => answer(client.GET('/api/v1/tags'))
 export const task = (name: string) =>
   answer(client.GET('/api/v1/tasks/{name}', { params: { path: { name } } }))
 export const pause = (name: string, reason: string) =>

@@ -94,6 +94,10 @@ export function useTasks(filter: MaybeRefOrGetter<TaskFilter>) {
   return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
 }
 
+export function useTags() {
+  return useQuery({ queryKey: ['tags'], queryFn: calls.tags, staleTime: LATER })
+}
+
 export function useTask(name: MaybeRefOrGetter<string>, every = SOON) {
   return useQuery({
     queryKey: ['task', computed(() => toValue(name))],

@@ -22,11 +22,6 @@ export function isActive(status: Status): boolean {
   return status === 'queued' || status === 'running'
 }
 
-/** Whether somebody should look at it. */
-export function isBad(status: Status): boolean {
-  return status === 'failed' || status === 'timed_out' || status === 'lost'
-}
-
 /** How a task stands, as lists can be filtered by it. */
 export const STATES = [
   'failing',

@@ -407,6 +407,7 @@ export default {
     line: 'Line {line}',
     changed_meanwhile:
       'Somebody else changed the file meanwhile. Copy what you wrote, reload, and put it in again.',
+    taken: 'There is a file {path} already. Choose another path, or change that file:',
     delete_title: 'Delete {path}?',
     delete_text: 'Its task is retired; its history stays.',
     rename_title: 'Rename {path}',

@@ -407,6 +407,7 @@ const messages: typeof en = {
     diff: '差异',
     line: '第 {line} 行',
     changed_meanwhile: '其间有人修改了该文件。请复制您写的内容，重新加载后再放入。',
+    taken: '文件 {path} 已存在。请换一个路径，或修改该文件：',
     delete_title: '删除 {path}？',
     delete_text: '任务会停用，历史保留。',
     rename_title: '重命名 {path}',

@@ -21,6 +21,8 @@ const AT_ONCE = 1000
 const SOON = 3000
 export const LATER = 15_000
 
+const DAY_MS = 86_400_000
+
 function overviewOf(zone: MaybeRef<string>) {
   return queryOptions({
     // "Today" begins where the times that are shown begin.
@@ -129,16 +131,17 @@ export function useRun(id: MaybeRefOrGetter<number>) {
   })
 }
 
-export function useInstants(
-  name: MaybeRefOrGetter<string>,
-  from: MaybeRefOrGetter<string>,
-  to: MaybeRefOrGetter<string>,
-) {
+/** What became of the instants of these last days, as they are when it is asked, and of the hour to come. */
+export function useInstants(name: MaybeRefOrGetter<string>, days: MaybeRefOrGetter<number>) {
+  const at = (ms: number) => new Date(serverNow() + ms).toISOString()
   const query = useInfiniteQuery({
-    queryKey: ['instants', name, from, to],
-    queryFn: ({ pageParam }) => calls.instants(toValue(name), toValue(from), toValue(to), pageParam),
+    queryKey: ['instants', name, days],
+    queryFn: ({ pageParam }) =>
+      calls.instants(toValue(name), at(-toValue(days) * DAY_MS), at(DAY_MS / 24), pageParam),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor ?? null,
+    // Somebody who reads far down is not moved about.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : SOON),
     placeholderData: (before) => before,
   })
   return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }

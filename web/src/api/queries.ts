@@ -9,6 +9,7 @@ import { computed, toValue, type MaybeRef, type MaybeRefOrGetter } from 'vue'
 
 import * as calls from './calls'
 import type { RunFilter, TaskFilter } from './calls'
+import { Problem } from './problem'
 import { isActive } from './types'
 import { zoneFor } from '@/preferences'
 import { serverNow, setClock } from '@/time/clock'
@@ -124,6 +125,8 @@ export function useRun(id: MaybeRefOrGetter<number>) {
     queryFn: () => calls.run(toValue(id)),
     // Of a run that runs, the end is told by its output; many may look on.
     refetchInterval: (query) => {
+      // A run that is not there does not come to be.
+      if (query.state.error instanceof Problem && query.state.error.status === 404) return false
       const status = query.state.data?.run.status
       if (status === undefined || status === 'queued') return AT_ONCE
       return isActive(status) ? LATER / 3 : false

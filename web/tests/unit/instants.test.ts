@@ -6,6 +6,30 @@ import type { Task } from '@/api/model'
 import InstantsTab from '@/pages/task/InstantsTab.vue'
 
 describe('the instants of a task', () => {
+  it('are counted where a row stands for several', async () => {
+    vi.useFakeTimers()
+    const rows = [1, 3].map((count) => ({
+      run_id: count,
+      at: '2026-11-28T11:59:59Z',
+      until: '2026-11-28T12:09:59Z',
+      status: 'missed',
+      reason: 'down',
+      attempt: 1,
+      count,
+    }))
+    vi.stubGlobal('fetch', () =>
+      Promise.resolve(Response.json({ items: rows, to_come: [], next_cursor: null })),
+    )
+    const shown = mount(InstantsTab, {
+      props: { task: { name: 'a', timezone: 'UTC' } as Task },
+      global: { plugins: [VueQueryPlugin] },
+    })
+    await vi.advanceTimersByTimeAsync(100)
+    const [one, three] = shown.findAll('tbody tr').map((row) => row.text())
+    expect(one).not.toContain('instants until')
+    expect(three).toMatch(/no service was running\s+3 instants until/)
+  })
+
   afterEach(() => {
     vi.useRealTimers()
     vi.unstubAllGlobals()

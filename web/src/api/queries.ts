@@ -22,8 +22,6 @@ const AT_ONCE = 1000
 const SOON = 3000
 export const LATER = 15_000
 
-const DAY_MS = 86_400_000
-
 function overviewOf(zone: MaybeRef<string>) {
   return queryOptions({
     // "Today" begins where the times that are shown begin.
@@ -133,6 +131,8 @@ export function useRun(id: MaybeRefOrGetter<number>) {
     },
   })
 }
+
+const DAY_MS = 86_400_000
 
 /** What became of the instants of these last days, as they are when it is asked, and of the hour to come. */
 export function useInstants(name: MaybeRefOrGetter<string>, days: MaybeRefOrGetter<number>) {

@@ -7,6 +7,23 @@ import * as calls from '@/api/calls'
 import type { Started } from '@/api/model'
 import { problemText } from '@/api/problem'
 
+/** As long as the second click of a double click may come. */
+const DOUBLE_CLICK_MS = 500
+
+const underWay = new Set<string>()
+
+/** Does something that is not under way, nor was begun by the first click of two: each request to start a run starts one. */
+export async function once<T>(what: string, work: () => Promise<T>): Promise<T | undefined> {
+  if (underWay.has(what)) return undefined
+  underWay.add(what)
+  const clicked = new Promise((resolve) => setTimeout(resolve, DOUBLE_CLICK_MS))
+  try {
+    return await work()
+  } finally {
+    void clicked.then(() => underWay.delete(what))
+  }
+}
+
 /** What a person does to tasks and runs: asks the server, says how it went, and has the pages look again. */
 export function useActions() {
   const { t } = useI18n()
@@ -27,42 +44,31 @@ export function useActions() {
     }
   }
 
-  async function toRun(started: Started | undefined): Promise<void> {
-    if (started) await router.push({ name: 'run', params: { id: started.run.run_id } })
+  const begin = (what: string, work: () => Promise<Started>) =>
+    once(what, () => attempt(work, (started) => t('start.done', { id: started.run.run_id })))
+
+  async function toRun(starting: Promise<Started | undefined>): Promise<void> {
+    const started = await starting
+    if (!started) return
+    const id = started.run.run_id
+    // Where the button was that started it, the page of the run has one that cancels or repeats it.
+    await once(`run ${id}`, () => router.push({ name: 'run', params: { id } }))
   }
 
   return {
     attempt,
-    start: async (task: string, request: calls.StartRequest = {}) =>
-      toRun(
-        await attempt(
-          () => calls.start(task, request),
-          (started) => t('start.done', { id: started.run.run_id }),
-        ),
-      ),
-    startQuietly: (task: string) =>
-      attempt(
-        () => calls.start(task),
-        (started) => t('start.done', { id: started.run.run_id }),
-      ),
-    retry: async (id: number) =>
-      toRun(
-        await attempt(
-          () => calls.retry(id),
-          (started) => t('start.done', { id: started.run.run_id }),
-        ),
-      ),
-    runVersion: async (task: string, sha256: string) =>
-      toRun(
-        await attempt(
-          () => calls.runVersion(task, sha256),
-          (started) => t('start.done', { id: started.run.run_id }),
-        ),
-      ),
+    start: (task: string, request: calls.StartRequest = {}) =>
+      toRun(begin(`start ${task} ${JSON.stringify(request)}`, () => calls.start(task, request))),
+    startQuietly: (task: string) => begin(`start ${task} {}`, () => calls.start(task)),
+    retry: (id: number) => toRun(begin(`run ${id}`, () => calls.retry(id))),
+    runVersion: (task: string, sha256: string) =>
+      toRun(begin(`start ${task} ${sha256}`, () => calls.runVersion(task, sha256))),
     cancel: (id: number) =>
-      attempt(
-        () => calls.cancel(id),
-        () => t('run.cancelling', { id }),
+      once(`run ${id}`, () =>
+        attempt(
+          () => calls.cancel(id),
+          () => t('run.cancelling', { id }),
+        ),
       ),
     pause: (task: string, reason: string) =>
       attempt(
@@ -70,9 +76,11 @@ export function useActions() {
         () => t('pause.done', { task }),
       ),
     resume: (task: string) =>
-      attempt(
-        () => calls.resume(task),
-        () => t('pause.resumed', { task }),
+      once(`resume ${task}`, () =>
+        attempt(
+          () => calls.resume(task),
+          () => t('pause.resumed', { task }),
+        ),
       ),
   }
 }

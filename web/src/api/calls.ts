@@ -195,7 +195,7 @@ function page(cursor: string | null): { cursor?: string; limit: number } {
   return cursor === null ? { limit: PAGE } : { cursor, limit: PAGE }
 }
 
-/** A request that is sent twice, by a nervous finger or a lost answer, starts one run. */
+/** One request that arrives twice, as over a connection that broke, starts one run. A second click is another: see `actions.ts`. */
 function idempotency(): { 'Idempotency-Key': string } {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   return { 'Idempotency-Key': [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('') }

@@ -9,6 +9,7 @@ import { computed, toValue, type MaybeRef, type MaybeRefOrGetter } from 'vue'
 
 import * as calls from './calls'
 import type { RunFilter, TaskFilter } from './calls'
+import { Problem } from './problem'
 import { isActive } from './types'
 import { zoneFor } from '@/preferences'
 import { serverNow, setClock } from '@/time/clock'
@@ -126,6 +127,8 @@ export function useRun(id: MaybeRefOrGetter<number>) {
     queryFn: () => calls.run(toValue(id)),
     // Of a run that runs, the end is told by its output; many may look on.
     refetchInterval: (query) => {
+      // A run that is not there does not come to be.
+      if (query.state.error instanceof Problem && query.state.error.status === 404) return false
       const status = query.state.data?.run.status
       if (status === undefined || status === 'queued') return AT_ONCE
       return isActive(status) ? LATER / 3 : false
@@ -133,16 +136,19 @@ export function useRun(id: MaybeRefOrGetter<number>) {
   })
 }
 
-export function useInstants(
-  name: MaybeRefOrGetter<string>,
-  from: MaybeRefOrGetter<string>,
-  to: MaybeRefOrGetter<string>,
-) {
+const DAY_MS = 86_400_000
+
+/** What became of the instants of these last days, as they are when it is asked, and of the hour to come. */
+export function useInstants(name: MaybeRefOrGetter<string>, days: MaybeRefOrGetter<number>) {
+  const at = (ms: number) => new Date(serverNow() + ms).toISOString()
   const query = useInfiniteQuery({
-    queryKey: ['instants', name, from, to],
-    queryFn: ({ pageParam }) => calls.instants(toValue(name), toValue(from), toValue(to), pageParam),
+    queryKey: ['instants', name, days],
+    queryFn: ({ pageParam }) =>
+      calls.instants(toValue(name), at(-toValue(days) * DAY_MS), at(DAY_MS / 24), pageParam),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor ?? null,
+    // Somebody who reads far down is not moved about.
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : SOON),
     placeholderData: (before) => before,
   })
   return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }

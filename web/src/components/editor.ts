@@ -1,7 +1,9 @@
 import { HighlightStyle, syntaxHighlighting } from '@codemirror/language'
-import { StateEffect, StateField, type Extension } from '@codemirror/state'
+import { EditorState, StateEffect, StateField, type Extension } from '@codemirror/state'
 import { Decoration, EditorView, type DecorationSet } from '@codemirror/view'
 import { tags } from '@lezer/highlight'
+
+import type en from '@/i18n/en'
 
 /** Code in the colors of tokens.css, light and dark. */
 export const editorTheme: Extension = [
@@ -26,6 +28,27 @@ export const editorTheme: Extension = [
       border: '1px solid var(--line-strong)',
       fontFamily: 'var(--font)',
     },
+    '.cm-button': {
+      backgroundImage: 'none',
+      backgroundColor: 'var(--surface-sunken)',
+      color: 'var(--ink)',
+      border: '1px solid var(--line-strong)',
+      borderRadius: 'var(--radius-small)',
+      fontSize: 'var(--text-small)',
+      cursor: 'pointer',
+      '&:hover': { backgroundColor: 'var(--surface-hover)' },
+      '&:active': { backgroundImage: 'none' },
+    },
+    '.cm-textfield': {
+      backgroundColor: 'var(--surface)',
+      color: 'var(--ink)',
+      border: '1px solid var(--line-strong)',
+      borderRadius: 'var(--radius-small)',
+      fontSize: 'var(--text-small)',
+    },
+    '.cm-textfield::placeholder': { color: 'var(--ink-muted)' },
+    '.cm-panel.cm-search label': { fontSize: 'var(--text-small)' },
+    '.cm-panel [name=close]': { color: 'var(--ink)', cursor: 'pointer' },
     '.cm-tooltip-lint': { padding: '2px', borderRadius: '6px', maxWidth: '520px' },
     '.cm-diagnostic': { whiteSpace: 'pre-wrap' },
     '.cm-marked-line': { backgroundColor: 'var(--warn-soft)' },
@@ -54,6 +77,37 @@ export const editorTheme: Extension = [
     ]),
   ),
 ]
+
+const PHRASES: Record<string, keyof typeof en.editor> = {
+  Find: 'find',
+  Replace: 'replace_with',
+  next: 'next',
+  previous: 'previous',
+  all: 'all',
+  'match case': 'match_case',
+  regexp: 'regexp',
+  'by word': 'by_word',
+  replace: 'replace',
+  'replace all': 'replace_all',
+  close: 'close',
+  'current match': 'current_match',
+  'on line': 'on_line',
+  'replaced match on line $': 'replaced_on_line',
+  'replaced $ matches': 'replaced_matches',
+  'Go to line': 'go_to_line',
+  go: 'go',
+  Diagnostics: 'diagnostics',
+  'No diagnostics': 'no_diagnostics',
+  '$ unchanged lines': 'unchanged_lines',
+  'Control character': 'control_character',
+  'Selection deleted': 'selection_deleted',
+}
+
+/** What the editor itself says, in the language of the page. */
+export function editorPhrases(t: (key: string) => string): Extension {
+  const phrases = Object.entries(PHRASES).map(([phrase, key]) => [phrase, t(`editor.${key}`)])
+  return EditorState.phrases.of(Object.fromEntries(phrases) as Record<string, string>)
+}
 
 /** Marks the line that begins at this place. */
 export const markLine = StateEffect.define<number>()

@@ -15,7 +15,12 @@ export interface Followed {
   /** Whether the connection broke off and is made again. */
   isBroken: Ref<boolean>
   error: Ref<unknown>
+  /** Reads it anew. */
+  retry: () => void
 }
+
+/** After what time a connection is made again that the browser has given up. */
+const AGAIN_MS = 5000
 
 /**
  * Reads what a run prints: of one that goes on by events, from the beginning; of one that has ended page by page. When the events
@@ -28,6 +33,7 @@ export function useOutput(runId: Ref<number | undefined>, isActive: Ref<boolean>
   const isBroken = ref(false)
   const error = shallowRef<unknown>()
   let source: EventSource | undefined
+  let timer: number | undefined
   let turn = 0
 
   watch(
@@ -37,10 +43,8 @@ export function useOutput(runId: Ref<number | undefined>, isActive: Ref<boolean>
       const isAnother = id !== before[0]
       // The end of a run that is followed comes by its events.
       if (!isAnother && source) return
-      turn += 1
-      close()
-      if (active) follow(id, turn)
-      else void read(id, turn)
+      if (isAnother) show(new Terminal())
+      begin(id, active)
     },
     { immediate: true },
   )
@@ -49,20 +53,41 @@ export function useOutput(runId: Ref<number | undefined>, isActive: Ref<boolean>
     close()
   })
 
+  function begin(id: number, active: boolean): void {
+    turn += 1
+    close()
+    error.value = undefined
+    isLive.value = active
+    if (active) follow(id, turn)
+    else void read(id, turn)
+  }
+
   function follow(id: number, mine: number): void {
     const terminal = new Terminal()
     let last = -1
     show(terminal)
-    isLive.value = true
-    source = new EventSource(calls.outputEvents(id), { withCredentials: true })
-    source.addEventListener('open', () => (isBroken.value = false))
-    source.addEventListener('error', () => (isBroken.value = mine === turn))
-    source.addEventListener('chunk', take)
-    source.addEventListener('message', take)
-    source.addEventListener('end', () => {
-      close()
-      void read(id, mine)
-    })
+    connect()
+
+    function connect(): void {
+      const made = new EventSource(calls.outputEvents(id), { withCredentials: true })
+      source = made
+      made.addEventListener('open', () => (isBroken.value = false))
+      made.addEventListener('error', () => {
+        if (made !== source) return
+        // An answer that is none, as a proxy gives while the server starts anew, is the last one for a browser.
+        if (made.readyState === EventSource.CLOSED) {
+          close()
+          timer = window.setTimeout(connect, AGAIN_MS)
+        }
+        isBroken.value = true
+      })
+      made.addEventListener('chunk', take)
+      made.addEventListener('message', take)
+      made.addEventListener('end', () => {
+        close()
+        void read(id, mine)
+      })
+    }
 
     function take(event: MessageEvent<string>): void {
       const chunk = JSON.parse(event.data) as Chunk
@@ -100,8 +125,13 @@ export function useOutput(runId: Ref<number | undefined>, isActive: Ref<boolean>
   function close(): void {
     source?.close()
     source = undefined
+    window.clearTimeout(timer)
     isBroken.value = false
   }
 
-  return { lines, version, isLive, isBroken, error }
+  function retry(): void {
+    if (runId.value !== undefined) begin(runId.value, isActive.value)
+  }
+
+  return { lines, version, isLive, isBroken, error, retry }
 }

@@ -55,6 +55,19 @@ describe('a value', () => {
         .text(),
     ).toBe('0')
   })
+
+  it('is scrolled where it is a long text', () => {
+    const view = (value: string) => mount(ValueView, { props: { value } }).find('.plain')
+    expect(view('short').classes()).not.toContain('scroll')
+    expect(view('one\ntwo').element.textContent).toBe('one\ntwo')
+    expect(view('one\ntwo').classes()).toContain('scroll')
+    expect(view('x'.repeat(900)).attributes('tabindex')).toBe('0')
+    const tree = mount(JsonTree, { props: { value: ['short', 'x'.repeat(9000)] } })
+    expect(tree.findAll('.leaf .string').map((leaf) => leaf.classes().includes('long'))).toEqual([
+      false,
+      true,
+    ])
+  })
 })
 
 describe('a traceback', () => {

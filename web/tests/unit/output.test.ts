@@ -62,14 +62,20 @@ describe('the view of output', () => {
 })
 
 class Events extends EventTarget {
+  static readonly CLOSED = 2
   static last: Events | undefined
   isClosed = false
+  readyState = 1
   constructor(readonly url: string) {
     super()
     Events.last = this
   }
   close() {
     this.isClosed = true
+  }
+  giveUp() {
+    this.readyState = Events.CLOSED
+    this.dispatchEvent(new Event('error'))
   }
   chunk(number: number, text: string) {
     this.dispatchEvent(new MessageEvent('chunk', { data: JSON.stringify({ number, text, at: '' }) }))
@@ -88,21 +94,25 @@ describe('output that is followed', () => {
       vi.fn(() => Promise.resolve(Response.json(answers.shift()))),
     )
   })
-  afterEach(() => vi.unstubAllGlobals())
+  afterEach(() => {
+    vi.useRealTimers()
+    vi.unstubAllGlobals()
+  })
 
   function follow(active: boolean) {
     const isActive = ref(active)
+    const runId = ref(7)
     let followed!: ReturnType<typeof useOutput>
     const wrapper = mount(
       defineComponent({
         setup() {
-          followed = useOutput(ref(7), isActive)
+          followed = useOutput(runId, isActive)
           return () => null
         },
       }),
     )
     const texts = () => (followed.version.value >= 0 ? followed.lines.value.map((line) => line.text) : [])
-    return { isActive, followed, texts, wrapper }
+    return { isActive, runId, followed, texts, wrapper }
   }
 
   it('comes by events while the run goes on, each chunk once', () => {
@@ -146,6 +156,56 @@ describe('output that is followed', () => {
     Events.last?.chunk(1, 'two\n')
     await nextTick()
     expect(texts()).toEqual(['one', 'two'])
+  })
+
+  it('is followed again where the browser gave up', async () => {
+    vi.useFakeTimers()
+    const { followed, texts } = follow(true)
+    const first = Events.last
+    first?.chunk(0, 'one\n')
+    first?.giveUp()
+    expect(followed.isBroken.value).toBe(true)
+    expect(texts()).toEqual(['one'])
+    await vi.advanceTimersByTimeAsync(5000)
+    expect(Events.last).not.toBe(first)
+    Events.last?.dispatchEvent(new Event('open'))
+    Events.last?.chunk(0, 'one\n')
+    Events.last?.chunk(1, 'two\n')
+    expect(followed.isBroken.value).toBe(false)
+    expect(texts()).toEqual(['one', 'two'])
+  })
+
+  it('is read of a run that ended after the browser gave up', async () => {
+    vi.useFakeTimers()
+    const { isActive, followed, texts } = follow(true)
+    const first = Events.last
+    first?.giveUp()
+    answers = [{ chunks: [{ number: 0, text: 'one\n' }], next: 1, complete: true }]
+    isActive.value = false
+    await vi.advanceTimersByTimeAsync(6000)
+    expect(texts()).toEqual(['one'])
+    expect(Events.last).toBe(first)
+    expect(followed.isLive.value).toBe(false)
+    expect(followed.isBroken.value).toBe(false)
+  })
+
+  it('is read anew when somebody asks, and its failure is not that of another run', async () => {
+    const one = { chunks: [{ number: 0, text: 'one\n' }], next: 1, complete: true }
+    const refused = () => Promise.resolve(Response.json({ title: 'no' }, { status: 500 }))
+    vi.stubGlobal('fetch', vi.fn(refused))
+    const { followed, runId, texts } = follow(false)
+    await flushPromises()
+    expect(followed.error.value).toBeDefined()
+    runId.value = 8
+    await nextTick()
+    expect(followed.error.value).toBeUndefined()
+    await flushPromises()
+    expect(followed.error.value).toBeDefined()
+    vi.stubGlobal('fetch', () => Promise.resolve(Response.json(one)))
+    followed.retry()
+    await flushPromises()
+    expect(followed.error.value).toBeUndefined()
+    expect(texts()).toEqual(['one'])
   })
 
   it('of a run that has ended is read page by page', async () => {

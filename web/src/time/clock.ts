@@ -1,4 +1,4 @@
-import { onScopeDispose, readonly, ref } from 'vue'
+import { computed, onScopeDispose, readonly, ref } from 'vue'
 
 /*
  * One clock for the whole page: the server's, since instants are. It ticks once a second while something shows it, so that
@@ -33,6 +33,12 @@ export function useNow() {
     }
   })
   return readonly(now)
+}
+
+/** The server's time in whole steps of so many milliseconds: what follows it changes once in a step. */
+export function useNowBy(step: number) {
+  const now = useNow()
+  return computed(() => Math.floor(now.value / step) * step)
 }
 
 /** The server's time in milliseconds at this moment. */

@@ -66,6 +66,19 @@ describe('the first page', () => {
     expect(page.findAll('[role=alert]')).toHaveLength(0)
   })
 
+  it('shows first the values that somebody should look at', async () => {
+    const one = (series: string, more = {}) => ({
+      ...{ task: 'prices', series, recent: [], has_open: false, is_stale: false },
+      ...more,
+    })
+    const plain = Array.from({ length: 30 }, (_, number) => one(`a${number}`))
+    answers.series = { items: [...plain, one('odd', { has_open: true }), one('old', { is_stale: true })] }
+    const page = await home()
+    const cards = page.findAll('.card .name').map((name) => name.text())
+    expect(cards).toHaveLength(24)
+    expect(cards.slice(0, 3)).toEqual(['oddprices', 'oldprices', 'a0prices'])
+  })
+
   it('says that its counts are old once they are', async () => {
     const page = await home()
     answers.overview = undefined

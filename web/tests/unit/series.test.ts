@@ -1,11 +1,13 @@
 import { QueryClient, VueQueryPlugin } from '@tanstack/vue-query'
-import { flushPromises, mount } from '@vue/test-utils'
+import { config, flushPromises, mount } from '@vue/test-utils'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { nextTick } from 'vue'
+import type { Router } from 'vue-router'
 
 import type { Chart, ChartPoint } from '@/api/model'
 import SeriesChart from '@/components/SeriesChart.vue'
 import SeriesPanel from '@/components/SeriesPanel.vue'
+import SeriesPage from '@/pages/SeriesPage.vue'
 import { setClock } from '@/time/clock'
 
 const chart = vi.hoisted(() => ({
@@ -67,12 +69,15 @@ describe('the chart of a series', () => {
 })
 
 describe('the series that were chosen', () => {
+  const NAMES = ['prices/btc', 'prices/eth']
   let asked: string[] = []
   beforeEach(() => {
     asked = []
     vi.stubGlobal('fetch', (request: Request) => {
       asked.push(request.url)
-      const body = JSON.stringify(points(1, 500, 3))
+      const all = NAMES.map((task) => ({ task, series: 'price', recent: [] }))
+      const isList = request.url.endsWith('/series')
+      const body = JSON.stringify(isList ? { items: all } : { ...points(1, 500, 3), downsampled_from: 9 })
       return Promise.resolve(new Response(body, { headers: { 'Content-Type': 'application/json' } }))
     })
   })
@@ -115,6 +120,24 @@ describe('the series that were chosen', () => {
     shown.findComponent(SeriesChart).vm.$emit('choose', 'price', copy)
     await nextTick()
     expect(dialog()).toContain('prices/btc · price: 1')
+  })
+
+  it('keep their time when another joins them, and say whose points are not all shown', async () => {
+    const [, router] = config.global.plugins as [unknown, Router]
+    await router.push({ name: 'series', query: { s: ['prices/btc:price'] } })
+    const queryClient = new QueryClient()
+    const page = mount(SeriesPage, {
+      global: { plugins: [[VueQueryPlugin, { queryClient }]], stubs: { SeriesChart: true } },
+    })
+    await vi.waitFor(() => expect(page.text()).toContain('Shown: 3 of 9 points.'))
+    await page.find('input[type=radio][value=year]').setValue()
+    await router.push({ name: 'series', query: { s: NAMES.map((name) => `${name}:price`) } })
+    await vi.waitFor(() => expect(page.text()).toContain('prices/eth · price: 3 of 9 points.'))
+    expect(page.find<HTMLInputElement>('input[type=radio][value=year]').element.checked).toBe(true)
+    expect(page.findAll('a[download]').map((link) => link.text())).toEqual([
+      'CSV prices/btc · price',
+      'CSV prices/eth · price',
+    ])
   })
 
   it('are of the last so many days, by now', async () => {

@@ -3,9 +3,11 @@ import {
   queryOptions,
   useInfiniteQuery,
   useQuery,
+  useQueryClient,
+  type InfiniteData,
   type QueryClient,
 } from '@tanstack/vue-query'
-import { computed, toValue, type MaybeRef, type MaybeRefOrGetter } from 'vue'
+import { computed, toValue, watch, type MaybeRef, type MaybeRefOrGetter } from 'vue'
 
 import * as calls from './calls'
 import type { RunFilter, TaskFilter } from './calls'
@@ -14,6 +16,7 @@ import { isActive } from './types'
 import { zoneFor } from '@/preferences'
 import { serverNow, setClock } from '@/time/clock'
 import { dayAround } from '@/time/instant'
+import { useAtTop } from '@/top'
 
 /* What pages read, and how often they look again. Nobody looks while their window is hidden. */
 
@@ -21,6 +24,11 @@ import { dayAround } from '@/time/instant'
 const AT_ONCE = 1000
 const SOON = 3000
 export const LATER = 15_000
+
+// All pages that somebody scrolled through are asked for again: the more there are, the less often, so that it costs no more than one.
+function pagesOf(query: { state: { data?: { pages: unknown[] } | undefined } }): number {
+  return Math.max(1, query.state.data?.pages.length ?? 0)
+}
 
 function overviewOf(zone: MaybeRef<string>) {
   return queryOptions({
@@ -75,7 +83,7 @@ export function useOverview() {
 export function useTimeline(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter<string>) {
   const query = useInfiniteQuery({
     ...timelineOf(from, to),
-    refetchInterval: LATER,
+    refetchInterval: (query) => LATER * pagesOf(query),
     placeholderData: (before) => before,
   })
   const pages = computed(() => query.data.value?.pages ?? [])
@@ -89,7 +97,7 @@ export function useTimeline(from: MaybeRefOrGetter<string>, to: MaybeRefOrGetter
 export function useTasks(filter: MaybeRefOrGetter<TaskFilter>) {
   const query = useInfiniteQuery({
     ...tasksOf(computed(() => toValue(filter))),
-    refetchInterval: LATER / 2,
+    refetchInterval: (query) => (LATER / 2) * pagesOf(query),
     placeholderData: (before) => before,
   })
   return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
@@ -109,16 +117,28 @@ export function useTask(name: MaybeRefOrGetter<string>, every = SOON) {
 }
 
 export function useRuns(filter: MaybeRefOrGetter<RunFilter>) {
+  const queries = useQueryClient()
+  const isAtTop = useAtTop()
   const query = useInfiniteQuery({
     queryKey: ['runs', computed(() => toValue(filter))],
     queryFn: ({ pageParam }) => calls.runs(toValue(filter), pageParam),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor ?? null,
     // Somebody who reads far down is not moved about.
-    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : SOON),
+    refetchInterval: (query) => (pagesOf(query) > 1 && !isAtTop.value ? false : SOON * pagesOf(query)),
     placeholderData: (before) => before,
   })
+  // Whoever comes back sees what is new, and begins again with one page.
+  watch(isAtTop, (isBack) => {
+    if (!isBack || (query.data.value?.pages.length ?? 0) < 2) return
+    queries.setQueryData(['runs', toValue(filter)], firstPage)
+    void query.refetch()
+  })
   return { ...query, items: computed(() => query.data.value?.pages.flatMap((page) => page.items) ?? []) }
+}
+
+function firstPage<Page, Param>(data: InfiniteData<Page, Param> | undefined) {
+  return data && { pages: data.pages.slice(0, 1), pageParams: data.pageParams.slice(0, 1) }
 }
 
 export function useRun(id: MaybeRefOrGetter<number>) {

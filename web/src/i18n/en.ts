@@ -502,6 +502,7 @@ export default {
     change: 'Change',
     points: '1 point | {count} points',
     downsampled: 'Shown: {shown} of {all} points.',
+    downsampled_of: '{series}: {shown} of {all} points.',
     each: 'Own axis for each',
     from_zero: 'From zero',
     relative: 'As change in %',

@@ -502,6 +502,7 @@ const messages: typeof en = {
     change: '变化',
     points: '{count} 个点',
     downsampled: '显示 {all} 个点中的 {shown} 个。',
+    downsampled_of: '{series}：显示 {all} 个点中的 {shown} 个。',
     each: '各用各的坐标轴',
     from_zero: '从零开始',
     relative: '以变化百分比显示',

@@ -1,10 +1,13 @@
-import { onScopeDispose, readonly, ref } from 'vue'
+import { computed, onScopeDispose, readonly, ref } from 'vue'
 
 /*
  * One clock for the whole page: the server's, since instants are. It ticks once a second while something shows it, so that
  * a hundred countdowns cost one timer.
  */
 const now = ref(Date.now())
+/** Offsets of zones are multiples of a quarter of an hour: their days begin with one. */
+export const QUARTER = 900_000
+const quarter = computed(() => Math.floor(now.value / QUARTER) * QUARTER)
 let aheadMs = 0
 let watchers = 0
 let timer: number | undefined
@@ -33,6 +36,18 @@ export function useNow() {
     }
   })
   return readonly(now)
+}
+
+/** The server's time in whole steps of so many milliseconds: what follows it changes once in a step. */
+export function useNowBy(step: number) {
+  const now = useNow()
+  return computed(() => Math.floor(now.value / step) * step)
+}
+
+/** A moment of the day that it is, in any zone, for what stands hundreds of times on a screen: it seldom changes. */
+export function useToday() {
+  useNow()
+  return quarter
 }
 
 /** The server's time in milliseconds at this moment. */

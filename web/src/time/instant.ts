@@ -1,3 +1,5 @@
+import { QUARTER, serverNow } from './clock'
+
 /** How much of an instant is shown. */
 export type InstantStyle = 'short' | 'full' | 'time' | 'date'
 
@@ -38,7 +40,7 @@ export function formatInstant(
   instant: number | string,
   zone: string,
   style: InstantStyle = 'short',
-  now = Date.now(),
+  now = serverNow(),
 ): string {
   const at = typeof instant === 'string' ? Date.parse(instant) : instant
   if (Number.isNaN(at)) return String(instant)
@@ -130,7 +132,6 @@ export function localOf(instant: string, zone: string): string {
   return formatInstant(instant, zone, 'full').replace(' ', 'T').slice(0, 16)
 }
 
-const QUARTER = 900_000
 const BEFORE = 18 * 3_600_000
 const AFTER = 6 * 3_600_000
 

@@ -4,6 +4,7 @@ import { nextTick } from 'vue'
 
 import Countdown from '@/components/Countdown.vue'
 import Elapsed from '@/components/Elapsed.vue'
+import Instant from '@/components/Instant.vue'
 import { preferences, zoneFor } from '@/preferences'
 import { setClock } from '@/time/clock'
 import { formatDuration, formatSeconds } from '@/time/duration'
@@ -95,6 +96,25 @@ describe('time that goes on', () => {
     vi.advanceTimersByTime(5000)
     await nextTick()
     expect(countdown.emitted('due')).toHaveLength(1)
+  })
+
+  it('writes what was today with its date once the day is over, by the server', async () => {
+    preferences.zone = 'utc'
+    const shown = mount(Instant, { props: { at: '2026-11-28T11:00:00Z' } })
+    expect(shown.text()).toBe('11:00:00')
+    vi.advanceTimersByTime(12 * 3_600_000 - 1000)
+    await nextTick()
+    expect(shown.text()).toBe('11:00:00')
+    vi.advanceTimersByTime(1000)
+    await nextTick()
+    expect(shown.text()).toBe('11-28 11:00')
+    preferences.zone = 'task'
+  })
+
+  it('has the day of the server, whatever this clock shows', () => {
+    setClock('2026-12-01T00:00:30Z')
+    expect(formatInstant('2026-11-30T23:59:00Z', 'UTC')).toBe('11-30 23:59')
+    expect(formatInstant('2026-12-01T00:00:01Z', 'UTC')).toBe('00:00:01')
   })
 
   it('counts by the server, whatever this clock shows', async () => {

@@ -119,7 +119,6 @@ export default {
     failed: 'Failed today',
     nothing_failed: 'Nothing failed today.',
     missed: 'Missed today',
-    nothing_missed: 'Nothing was missed today.',
     timeline: '24 hours',
     values: 'Values',
     no_values: 'Numbers that scripts return appear here.',

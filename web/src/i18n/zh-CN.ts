@@ -120,7 +120,6 @@ const messages: typeof en = {
     failed: '今日失败',
     nothing_failed: '今天没有失败。',
     missed: '今日错过',
-    nothing_missed: '今天没有错过。',
     timeline: '24 小时',
     values: '数值',
     no_values: '脚本返回的数字会显示在这里。',

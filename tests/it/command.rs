@@ -6,11 +6,7 @@ use std::process::{Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{World, text_of, wait_until, with_header};
-
-/// Waits in the script until the test makes a file.
-const WAITS: &str =
-    "import os, time\ndef run():\n    while not os.path.exists('go'):\n        time.sleep(0.01)\n    return 'went'";
+use crate::support::{Gate, World, text_of, wait_until, with_header};
 
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text_of(output)))
@@ -149,12 +145,12 @@ fn a_run_prints_its_row_as_json_and_its_output_beside_it() {
 #[test]
 fn a_run_prints_lines_while_it_goes_on() {
     let world = World::new();
-    let path = world.root.join("slow.py");
-    std::fs::write(
-        &path,
-        WAITS.replace("    while", "    print('first', flush=True)\n    while"),
-    )
-    .unwrap();
+    let mut gate = world.gate("gate");
+    let body = format!(
+        "def run():\n    print('first', flush=True)\n    {}\n    return 'went'",
+        gate.wait()
+    );
+    std::fs::write(world.root.join("slow.py"), body).unwrap();
     let mut command = world.command(&["run", "slow.py", "--json"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -163,7 +159,7 @@ fn a_run_prints_lines_while_it_goes_on() {
         .unwrap();
     assert_eq!(line, "first\n");
     assert!(child.try_wait().unwrap().is_none(), "the script waits for us");
-    std::fs::write(world.root.join("go"), "").unwrap();
+    gate.open();
     assert_eq!(json(&child.wait_with_output().unwrap())["return_value"], "went");
 }
 
@@ -198,8 +194,9 @@ fn a_run_is_told_for_which_instant_it_stands() {
     assert_eq!(row["as_of"], "2026-11-01T02:30:00Z");
 }
 
-fn start_waiting_run(world: &World) -> std::process::Child {
-    std::fs::write(world.root.join("wait.py"), WAITS).unwrap();
+fn start_waiting_run(world: &World, gate: &Gate) -> std::process::Child {
+    let body = format!("def run():\n    {}\n    return 'went'", gate.wait());
+    std::fs::write(world.root.join("wait.py"), body).unwrap();
     let mut command = world.command(&["run", "wait.py", "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     world.wait_for("select count(*) = 1 from run_log where status = 'running'");
@@ -209,7 +206,8 @@ fn start_waiting_run(world: &World) -> std::process::Child {
 #[test]
 fn ctrl_c_cancels_a_run() {
     let world = World::new();
-    let child = start_waiting_run(&world);
+    let gate = world.gate("gate");
+    let child = start_waiting_run(&world, &gate);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 1, "{}", text_of(&output));
@@ -302,9 +300,12 @@ fn a_service_leaves_although_an_interpreter_does_not_come_up() {
 #[test]
 fn a_run_is_cancelled_from_another_terminal_and_may_clean_up() {
     let world = World::new();
-    let body = "import os, signal, time\nleave = []\ndef run():\n    signal.signal(signal.SIGTERM, lambda *_: leave.append(1))\n    \
-                while not leave:\n        time.sleep(0.01)\n    \
-                while not os.path.exists('go'):\n        time.sleep(0.01)\n    open('cleaned', 'w').close()\n    return 'clean'";
+    let mut gate = world.gate("gate");
+    let body = format!(
+        "import signal\ndef clean(*_):\n    {}\n    open('cleaned', 'w').close()\n    raise SystemExit(0)\n\
+         def run():\n    signal.signal(signal.SIGTERM, clean)\n    while True:\n        signal.pause()",
+        gate.wait()
+    );
     std::fs::write(world.root.join("careful.py"), body).unwrap();
     let mut command = world.command(&["run", "careful.py", "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -316,7 +317,7 @@ fn a_run_is_cancelled_from_another_terminal_and_may_clean_up() {
     let looks = "coalesce(seq_scan, 0) + coalesce(idx_scan, 0) from pg_stat_user_tables where relname = 'run_lease'";
     let seen: i64 = world.value(&format!("select {looks}")).parse().unwrap();
     world.wait_for(&format!("select {looks}").replace("select coalesce", &format!("select {} <= coalesce", seen + 4)));
-    std::fs::write(world.root.join("go"), "").unwrap();
+    gate.open();
     let output = child.wait_with_output().unwrap();
     assert!(
         world.root.join("cleaned").exists(),
@@ -328,7 +329,8 @@ fn a_run_is_cancelled_from_another_terminal_and_may_clean_up() {
 #[test]
 fn a_run_beside_an_active_one_is_skipped_unless_forced() {
     let world = World::new();
-    let first = start_waiting_run(&world);
+    let mut gate = world.gate("gate");
+    let first = start_waiting_run(&world, &gate);
     let output = world.dropcron(&["run", "wait.py", "--json"]);
     assert_eq!(code(&output), 1);
     let row = json(&output);
@@ -340,7 +342,7 @@ fn a_run_beside_an_active_one_is_skipped_unless_forced() {
     let mut command = world.command(&["run", "wait.py", "--json", "--force"]);
     let forced = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     world.wait_for("select count(*) = 2 from run_log where status = 'running'");
-    std::fs::write(world.root.join("go"), "").unwrap();
+    gate.open();
     for child in [first, forced] {
         assert_eq!(json(&child.wait_with_output().unwrap())["status"], "succeeded");
     }
@@ -476,9 +478,11 @@ fn what_holds_for_a_task_is_shown_key_by_key() {
 #[test]
 fn a_log_is_followed_to_the_end_of_its_run() {
     let world = World::new();
-    let body = WAITS
-        .replace("    while", "    print('begins', flush=True)\n    while")
-        .replace("    return", "    print('ends')\n    return");
+    let mut gate = world.gate("gate");
+    let body = format!(
+        "def run():\n    print('begins', flush=True)\n    {}\n    print('ends')",
+        gate.wait()
+    );
     world.script("slow.py", &body);
     let run = world
         .command(&["run", "slow.py"])
@@ -492,7 +496,7 @@ fn a_log_is_followed_to_the_end_of_its_run() {
     let mut follower = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "begins");
-    std::fs::write(world.scripts.join("go"), "").unwrap();
+    gate.open();
     assert_eq!(lines.next().unwrap().unwrap(), "ends");
     assert!(lines.next().is_none(), "it ends with the run");
     assert!(follower.wait().unwrap().success() && run.wait().unwrap().success());
